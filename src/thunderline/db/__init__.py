@@ -1,0 +1,1 @@
+"""Rows: Postgres as a child, the pool, named statements, migrations."""

@@ -1,0 +1,1 @@
+"""May it: evidence, gates, verdicts. Unknown is no."""

@@ -1,0 +1,1 @@
+"""Moves between stages: candidates, plan, promotion, rollback, history."""

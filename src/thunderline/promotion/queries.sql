@@ -1,0 +1,25 @@
+-- name: append
+-- Add a row to a model's history; the caller holds the model's lock.
+insert into tl.promotion (tenant_id, model, seq, id, kind, label, artifact_id, version, sha256, previous_sha256,
+                          actor, reason, at, entry, prev_hash, hash)
+values (tl.tenant(), %(model)s, %(seq)s, %(id)s, %(kind)s, %(label)s, %(artifact_id)s, %(version)s, %(sha256)s,
+        %(previous_sha256)s, %(actor)s, %(reason)s, %(at)s, %(entry)s, %(prev_hash)s, %(hash)s);
+
+-- name: history
+-- A model's history, oldest first; of one label, or of all.
+select id::text, model, seq, kind, label, artifact_id::text, version, sha256, previous_sha256, actor, reason, at,
+       entry, prev_hash, hash
+  from tl.promotion
+ where tenant_id = tl.tenant() and model = %(model)s and (%(label)s::text is null or label = %(label)s)
+   and seq > %(after)s
+ order by seq limit %(limit)s;
+
+-- name: by_id
+-- One row of a history.
+select id::text, model, seq, kind, label, artifact_id::text, version, sha256, previous_sha256, actor, reason, at,
+       entry, prev_hash, hash
+  from tl.promotion where tenant_id = tl.tenant() and id = %(id)s;
+
+-- name: latest_lock
+-- Writers of one published reference take turns.
+select pg_advisory_xact_lock(hashtextextended(tl.tenant() || '/' || %(model)s || ':' || %(label)s, 0));

@@ -1,0 +1,54 @@
+"""The history of promotions, as rows."""
+
+from dataclasses import asdict
+
+from psycopg.rows import class_row
+
+from thunderline.db.pool import Connected
+from thunderline.db.statements import Statements
+from thunderline.errors import NotFound
+from thunderline.promotion.history import HistoryRow
+
+_SQL = Statements("thunderline.promotion")
+_ALL = 1_000_000
+
+
+def append_row(connection: Connected, row: HistoryRow) -> None:
+    """Add a row to a model's history; the caller holds the model's lock."""
+    connection.execute(_SQL["append"], asdict(row))
+
+
+def history(
+    connection: Connected, model: str, *, label: str | None = None, after: int = 0, limit: int = _ALL
+) -> list[HistoryRow]:
+    """Return a model's history, oldest first.
+
+    Args:
+        connection: a tenant's transaction.
+        model: whose history.
+        label: of this reference only; None for all.
+        after: rows beyond this seq.
+        limit: most rows.
+    """
+    with connection.cursor(row_factory=class_row(HistoryRow)) as cursor:
+        return cursor.execute(
+            _SQL["history"], {"model": model, "label": label, "after": after, "limit": limit}
+        ).fetchall()
+
+
+def row_by_id(connection: Connected, identity: str) -> HistoryRow:
+    """Return one row of a history.
+
+    Raises:
+        NotFound: the tenant has no promotion of that id.
+    """
+    with connection.cursor(row_factory=class_row(HistoryRow)) as cursor:
+        found = cursor.execute(_SQL["by_id"], {"id": identity}).fetchone()
+    if found is None:
+        raise NotFound(f"there is no promotion {identity}")
+    return found
+
+
+def lock_published(connection: Connected, model: str, label: str) -> None:
+    """Let writers of one published reference take turns until the transaction ends."""
+    connection.execute(_SQL["latest_lock"], {"model": model, "label": label})
