@@ -31,7 +31,7 @@ begin perform pg_notify('tl_outbox', ''); return null; end $$;
 create trigger outbox_written after insert on tl.outbox for each statement execute function tl.outbox_written();
 
 create table tl.relay (
-  only boolean primary key default true check (only),
+  single boolean primary key default true check (single),
   last bigint not null
 );
 insert into tl.relay (last) values (0);
