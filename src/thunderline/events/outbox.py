@@ -28,6 +28,13 @@ class Recorded:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting(Recorded):
+    """An event without a position yet, and its place in the outbox."""
+
+    seq: int
+
+
 def append(connection: Connected, event: Event, *, at: datetime) -> None:
     """Write an event into the outbox, in the transaction (and for the tenant) of ``connection``.
 
@@ -77,17 +84,17 @@ def last_position(connection: Connected) -> int:
         return int(cursor.execute(_SQL["last_position"]).fetchone() or 0)
 
 
-def pending(connection: Connected, *, limit: int) -> list[Recorded]:
+def pending(connection: Connected, *, limit: int) -> list[Waiting]:
     """Return the oldest events of all tenants that have no position yet (system transaction)."""
-    with connection.cursor(row_factory=class_row(Recorded)) as cursor:
+    with connection.cursor(row_factory=class_row(Waiting)) as cursor:
         return cursor.execute(_SQL["pending"], {"limit": limit}).fetchall()
 
 
-def relay_step(connection: Connected, *, batch: int) -> int:
-    """Give the oldest unnumbered events the next positions (system transaction).
+def relay_step(connection: Connected, waiting: list[Waiting]) -> int:
+    """Give these events the next positions (system transaction).
 
     Returns:
-        How many were numbered.
+        How many were numbered; those that another relay numbered meanwhile are not counted.
     """
     with connection.cursor(row_factory=scalar_row) as cursor:
-        return int(cursor.execute(_SQL["relay_step"], {"batch": batch}).fetchone() or 0)
+        return int(cursor.execute(_SQL["relay_step"], {"seqs": [one.seq for one in waiting]}).fetchone() or 0)

@@ -23,9 +23,9 @@ select coalesce(max(position), 0) as position from tl.outbox where position is n
 
 -- name: pending
 -- Events that have no position yet, oldest first, of every tenant.
-select 0::bigint as position, id::text as id, tenant_id as tenant, subject, subject_version, type, data, at
+select seq, 0::bigint as position, id::text as id, tenant_id as tenant, subject, subject_version, type, data, at
   from tl.outbox where position is null order by seq limit %(limit)s;
 
 -- name: relay_step
--- Number the oldest events that have no position.
-select tl.relay_step(%(batch)s) as numbered;
+-- Number these events.
+select tl.relay_step(%(seqs)s) as numbered;

@@ -143,7 +143,7 @@ def refusal(plan: Plan) -> ThunderlineError | None:
     if situation.digest_read is None:
         return ArtifactError(
             f"{situation.artifact.uri} is recorded with sha256 {situation.artifact.sha256} "
-            "but is not in the store; nothing was changed. Check bucket, prefix and credentials with `thunderline doctor`"
+            "but is not in the store; nothing was changed. Check the bucket: `thunderline doctor`"
         )
     if situation.digest_read != situation.artifact.sha256:
         return ChecksumMismatch(

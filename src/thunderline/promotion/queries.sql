@@ -14,6 +14,11 @@ select id::text, model, seq, kind, label, artifact_id::text, version, sha256, pr
    and seq > %(after)s
  order by seq limit %(limit)s;
 
+-- name: labels_that_held
+-- Labels that held a digest, oldest promotion first.
+select label from tl.promotion
+ where tenant_id = tl.tenant() and model = %(model)s and sha256 = %(sha256)s order by seq;
+
 -- name: by_id
 -- One row of a history.
 select id::text, model, seq, kind, label, artifact_id::text, version, sha256, previous_sha256, actor, reason, at,

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from thunderline.db.pool import Connected
 from thunderline.db.statements import Statements
@@ -34,6 +34,13 @@ def history(
         return cursor.execute(
             _SQL["history"], {"model": model, "label": label, "after": after, "limit": limit}
         ).fetchall()
+
+
+def labels_that_held(connection: Connected, model: str, sha256: str) -> list[str]:
+    """Return the labels under which a model has served a digest, oldest promotion first."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        rows = cursor.execute(_SQL["labels_that_held"], {"model": model, "sha256": sha256}).fetchall()
+    return [str(row) for row in rows]
 
 
 def row_by_id(connection: Connected, identity: str) -> HistoryRow:

@@ -40,14 +40,14 @@ alter table tl.relay force row level security;
 create policy system on tl.relay to tl_system using (true) with check (true);
 grant select, update on tl.relay to tl_system;
 
--- Give the oldest unnumbered events the next positions, without gaps; one relay works, others stand by.
-create function tl.relay_step(batch integer) returns bigint language plpgsql as $$
+-- Give these events the next positions, without gaps; one relay works, others stand by. Those that another
+-- relay numbered meanwhile keep the position they have.
+create function tl.relay_step(seqs bigint[]) returns bigint language plpgsql as $$
 declare base bigint; n bigint;
 begin
   select last into base from tl.relay for update;
   with p as (
-    select seq, row_number() over (order by seq) k
-      from (select seq from tl.outbox where position is null order by seq limit batch) x)
+    select seq, row_number() over (order by seq) k from tl.outbox where position is null and seq = any(seqs))
   update tl.outbox o set position = base + p.k from p where o.seq = p.seq;
   get diagnostics n = row_count;
   if n > 0 then
