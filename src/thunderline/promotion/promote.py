@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from thunderline.artifacts.artifact import Artifact
-from thunderline.artifacts.records import artifact_by_id, artifact_by_uri, artifacts_by_digest
+from thunderline.artifacts.records import artifact_by_id
 from thunderline.artifacts.store import Store
 from thunderline.canonical import Json
 from thunderline.clock import Clock
@@ -14,12 +14,13 @@ from thunderline.errors import ArtifactError, Conflict, InvalidInput, NotFound, 
 from thunderline.events.outbox import append
 from thunderline.identity.principal import Principal
 from thunderline.promotion.entry import event_of, reference_of, row_of, stage_before
+from thunderline.promotion.find import find_artifact
 from thunderline.promotion.history import HistoryRow
 from thunderline.promotion.latest import publish_latest
 from thunderline.promotion.plan import Intent, Plan, Situation, plan_promotion, refusal, stale
 from thunderline.promotion.records import append_row, history, labels_that_held, row_by_id
 from thunderline.promotion.rollback import choose
-from thunderline.promotion.stage import Address, ByDigest, ByUri, ByVersion, Target
+from thunderline.promotion.stage import Address, Target
 from thunderline.registry.model import Model
 from thunderline.registry.records import (
     advance_head,
@@ -28,7 +29,6 @@ from thunderline.registry.records import (
     model_named,
     register_version,
     set_reference,
-    version_numbered,
     version_of_artifact,
 )
 from thunderline.telemetry import EventLog
@@ -90,7 +90,7 @@ class Promotions:
         intent = Intent(target, "promotion", principal.actor, reason, metadata or {}, expected_seq)
         with self._database.transaction(principal.tenant) as connection:
             model = model_named(connection, target.model)
-            artifact = self._find(connection, address, model)
+            artifact = find_artifact(connection, address, model=target.model)
             if federation_id is not None and artifact.federation_id != federation_id:
                 raise InvalidInput(
                     "federation_id",
@@ -151,27 +151,6 @@ class Promotions:
             f"{target.ref} has nothing to go back to: "
             + ("; ".join(refused) or "it never held anything else. Promote another version instead")
         )
-
-    def _find(self, connection: Connected, address: Address, model: Model) -> Artifact:
-        if isinstance(address, ByUri):
-            return artifact_by_uri(connection, address.uri)
-        if isinstance(address, ByVersion):
-            version = version_numbered(connection, model=address.model, version=address.version)
-            return artifact_by_id(connection, version.artifact_id)
-        if isinstance(address, ByDigest):
-            found = artifacts_by_digest(connection, address.sha256)
-            known = [
-                one for one in found if version_of_artifact(connection, model=model.name, artifact_id=one.id)
-            ]
-            if not found:
-                raise NotFound(
-                    f"there is no artifact {address.sha256}; push it with `thunderline artifact push`"
-                )
-            return (known or found)[0]
-        reference = find_reference(connection, address.model, address.label)
-        if reference is None:
-            raise NotFound(f"{address.ref} holds nothing yet; promote to it first")
-        return artifact_by_id(connection, reference.artifact_id)
 
     def _situation(
         self, connection: Connected, intent: Intent, model: Model, artifact: Artifact

@@ -1,0 +1,1 @@
+"""The face: HTTP routes over the same acts, and the first page."""

@@ -1,0 +1,83 @@
+"""The application: routes and lifespan, nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import Depends, FastAPI
+
+from thunderline.events.stream import Wakeup
+from thunderline.release import VERSION
+from thunderline.web import (
+    artifacts,
+    console,
+    consumers,
+    events,
+    federations,
+    files,
+    health,
+    models,
+    promotions,
+    rpc,
+)
+from thunderline.web.access import public, refuse_undeclared
+from thunderline.web.auth import authorize
+from thunderline.web.problems import install
+from thunderline.web.request_id import RequestId
+from thunderline.wiring import Services
+
+_THREADS = 16  # sync handlers at once; more only queue for the connections to Postgres
+_ROOMS = (files, artifacts, models, promotions, rpc, events, consumers, federations, health, console)
+
+
+def create_app(services: Services) -> FastAPI:
+    """Make the application over these services.
+
+    Args:
+        services: from ``wiring.open_services``; closed by whoever opened them.
+
+    Raises:
+        RuntimeError: a route declares no right.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = _THREADS
+        wakeup = Wakeup(services.database)
+        wakeup.start()
+        app.state.wakeup = wakeup
+        try:
+            yield
+        finally:
+            wakeup.stop()
+
+    app = FastAPI(
+        title="Thunderline",
+        version=VERSION,
+        description="The control plane from training to production. Send a key as `X-API-Key`.",
+        lifespan=lifespan,
+        dependencies=[Depends(authorize)],
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    for room in _ROOMS:
+        app.include_router(room.router)
+    _document(app)
+    install(app)
+    app.add_middleware(RequestId)
+    refuse_undeclared(app)
+    return app
+
+
+def _document(app: FastAPI) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    @public
+    async def openapi() -> dict[str, object]:
+        return app.openapi()
+
+    @app.get("/docs", include_in_schema=False)
+    @public
+    async def docs() -> dict[str, object]:
+        return app.openapi()

@@ -1,0 +1,87 @@
+"""JSON bodies, read strictly: bounded, no doubled keys, no NaN, no unknown fields."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import ClientDisconnect
+
+from thunderline.canonical import Json
+from thunderline.document import JSON_LIMIT_BYTES, parse_json
+from thunderline.errors import InvalidInput, TooLarge
+
+
+class Document(BaseModel):
+    """The base of every request document; each lives and dies in the file that reads it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Form = TypeVar("Form", bound=Document)
+
+
+async def raw_body(request: Request) -> bytes:
+    """Read a small body whole.
+
+    Raises:
+        TooLarge: more than 1 MiB.
+        InvalidInput: the caller went away in the middle.
+    """
+    content = bytearray()
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > JSON_LIMIT_BYTES:
+                raise TooLarge("body", f"more than the {JSON_LIMIT_BYTES} bytes allowed")
+    except ClientDisconnect as error:
+        raise InvalidInput("body", "the connection ended before the body did") from error
+    return bytes(content)
+
+
+async def json_body(content: Annotated[bytes, Depends(raw_body)]) -> Json:
+    """Read a JSON body strictly.
+
+    Raises:
+        InvalidInput: not strict JSON.
+    """
+    return parse_json(content)
+
+
+def checked(form: type[Form], document: Json, field: str = "") -> Form:
+    """Check a document against a form.
+
+    Args:
+        form: what it must look like.
+        document: as read.
+        field: path before its own, for refusals.
+
+    Raises:
+        InvalidInput: with the path of the first wrong field, and the nearest known name of an unknown one.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidInput(field or "body", "expected a JSON object")
+    try:
+        return form.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, first["loc"]))
+        where = f"{field}.{path}" if field else path
+        if first["type"] == "extra_forbidden":
+            raise InvalidInput(where, _unknown(str(first["loc"][-1]), list(form.model_fields))) from error
+        raise InvalidInput(where, first["msg"]) from error
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return (
+        f"no such field; did you mean {near[0]}?" if near else f"no such field; known are {', '.join(known)}"
+    )
+
+
+def described(form: type[Document]) -> dict[str, object]:
+    """Return what the OpenAPI document says of a route that reads ``form``."""
+    schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,0 +1,37 @@
+"""The first page: what runs where, and what to try."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse
+
+from thunderline.release import VERSION
+from thunderline.web.access import public
+from thunderline.web.auth import services
+from thunderline.web.health import checks_of
+from thunderline.wiring import Services, running_parts
+
+router = APIRouter(include_in_schema=False)
+_PAGES = Environment(
+    loader=PackageLoader("thunderline.web"), autoescape=select_autoescape(), undefined=StrictUndefined
+)
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+@router.get("/")
+@public
+def first_page(request: Request, parts: Annotated[Services, Depends(services)]) -> HTMLResponse:
+    """Show what runs where on this machine; no tenant's data."""
+    checks = checks_of(parts)
+    page = _PAGES.get_template("home.html").render(
+        version=VERSION,
+        url=str(request.base_url).rstrip("/"),
+        home=parts.settings.platform.home.resolve(),
+        bucket=parts.settings.store.bucket,
+        store=parts.store.uri(parts.settings.platform.tenant, ""),
+        checks=checks,
+        parts=running_parts(parts.settings),
+        is_ready=all(problem is None for problem in checks.values()),
+    )
+    return HTMLResponse(page, headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY})

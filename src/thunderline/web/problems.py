@@ -1,0 +1,122 @@
+"""Every error as a problem document; a bad request never gives a traceback or a 5xx."""
+
+import json
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from thunderline.errors import BadRange, NotAuthenticated, ThunderlineError, Unavailable
+from thunderline.telemetry import EventLog
+
+_LOG = EventLog("web")
+MEDIA_TYPE = "application/problem+json"
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 408: "REQUEST_TIMEOUT", 415: "UNSUPPORTED_MEDIA_TYPE"}
+
+
+def problem(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    message: str,
+    facts: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem document.
+
+    Args:
+        request: whose id is named.
+        status: HTTP status.
+        code: the stable code.
+        message: what happened and what to do.
+        facts: what a machine may want beside.
+        headers: to send along.
+
+    Source:
+        RFC 9457; CONTRACTS 1.1.
+    """
+    body = {
+        **(facts or {}),
+        "type": f"urn:thunderline:problem:{code.lower().replace('_', '-')}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "code": code,
+        "message": message,
+        "request_id": request.scope.get("request_id", ""),
+    }
+    return Response(
+        json.dumps(body, default=str), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+def _headers(error: ThunderlineError) -> dict[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, BadRange):
+        return {"Content-Range": f"bytes */{error.size_bytes}"}
+    if isinstance(error, NotAuthenticated):
+        return {"WWW-Authenticate": 'ApiKey realm="thunderline"'}
+    return {}
+
+
+def _thunderline(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ThunderlineError):
+        return _unforeseen(request, error)
+    return problem(
+        request,
+        status=error.status,
+        code=error.code,
+        message=str(error),
+        facts=error.facts,
+        headers=_headers(error),
+    )
+
+
+def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return _unforeseen(request, error)
+    code = _CODES.get(error.status_code, f"HTTP_{error.status_code}")
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return problem(request, status=error.status_code, code=code, message=message, headers=error.headers)
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        return _unforeseen(request, error)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return problem(
+        request,
+        status=400,
+        code="INVALID_INPUT",
+        message=f"{field}: {first['msg']}",
+        facts={"field": field},
+    )
+
+
+def _unforeseen(request: Request, error: Exception) -> Response:
+    _LOG.error(
+        "request_failed",
+        exception=error,
+        path=request.url.path,
+        request_id=request.scope.get("request_id"),
+        error_code="INTERNAL",
+    )
+    return problem(
+        request,
+        status=500,
+        code="INTERNAL",
+        message="something went wrong on our side; the log has it under this request id",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Map every error of the application to a problem document, once."""
+    app.add_exception_handler(ThunderlineError, _thunderline)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unforeseen)
