@@ -188,3 +188,9 @@ def _scalar(event: yaml.ScalarEvent, line: int) -> Json:
             raise ValueError(f"line {line}: {text} is out of range")
         return number
     return text
+
+
+def write_yaml(value: Json) -> str:
+    """Write a JSON value as YAML in block style, keys in their order."""
+    written: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+    return written

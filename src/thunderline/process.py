@@ -115,6 +115,7 @@ def start(
     cwd: Path | None = None,
     owner: Owner | None = None,
     environment: Mapping[str, str] | None = None,
+    open_files: Sequence[int] = (),
 ) -> Child:
     """Start a process in a session of its own, so that a Ctrl-C at the terminal is ours to pass on.
 
@@ -124,6 +125,7 @@ def start(
         cwd: where it runs; by default here.
         owner: whom it runs as; only root may choose.
         environment: all of it; by default ours.
+        open_files: descriptors that it inherits under the same numbers.
     """
     with log.open("ab") as file:
         return Child(
@@ -135,6 +137,7 @@ def start(
                 stderr=file,
                 env=environment,
                 start_new_session=True,
+                pass_fds=open_files,
                 user=owner.uid if owner else None,
                 group=owner.gid if owner else None,
                 extra_groups=[] if owner else None,

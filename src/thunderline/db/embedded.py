@@ -124,17 +124,14 @@ class EmbeddedPostgres:
             if found is None:
                 return
             process.send(found, signal.SIGINT)  # fast shutdown
-
-            def is_gone() -> bool:
-                if self._child:
-                    self._child.exit_code()  # reaps it
-                return self.running() is None  # else the next start would race the old server
-
-            if not process.wait_until(is_gone, timeout_s):
+            # Gone for good, else the next start would race the old server.
+            if not process.wait_until(lambda: self.running() is None, timeout_s):
                 raise Unavailable("postgres", f"pid {found.pid} still runs {timeout_s:g} s after SIGINT")
 
     def running(self) -> process.Running | None:
         """Return the server's process, None when none runs here."""
+        if self._child:
+            self._child.exit_code()  # reaps it
         try:
             pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
         except (OSError, ValueError, IndexError):
@@ -239,7 +236,7 @@ class EmbeddedPostgres:
         locale = ["-E", "UTF8", "--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         auth = ["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]
         self._must([binaries / "initdb", "-D", new, *locale, *auth])
-        single = [binaries / "postgres", "--single", "-D", new, "postgres"]
+        single: list[str | Path] = [binaries / "postgres", "--single", "-D", new, "postgres"]
         self._must(single, stdin=f"create database {DATABASE}\n".encode())
         new.rename(self.data)
 

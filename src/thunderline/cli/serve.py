@@ -1,0 +1,141 @@
+"""One part of the platform in this process: the API, the relay, the federation driver."""
+
+import signal
+import socket
+from collections.abc import Callable
+from threading import Event as Stop
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from thunderline import process
+from thunderline.artifacts.store import Store
+from thunderline.cli.home import dsn_of
+from thunderline.db.pool import Database
+from thunderline.events.outbox import Recorded
+from thunderline.settings import Settings, load_settings
+from thunderline.telemetry import EventLog, write_json_logs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Run one part of the platform by itself.\n\nExample: thunderline serve relay",
+)
+_THREADS = 8  # for handlers that wait on Postgres: more would only queue for its connections
+_LOG = EventLog("cli.serve")
+
+ParentOption = Annotated[
+    int | None, typer.Option("--parent", hidden=True, help="End when this process ends.")
+]
+
+
+@app.command()
+def api(
+    parent: ParentOption = None,
+    fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="A listening socket.")] = None,
+) -> None:
+    """Serve the HTTP API.
+
+    Example: thunderline serve api
+    """
+    settings = _begin("api", parent)
+    import uvicorn
+    import uvloop
+
+    from thunderline.web.app import create_app
+    from thunderline.wiring import open_services
+
+    listening = socket.socket(fileno=fd) if fd is not None else _listen(settings)
+    services = open_services(settings, dsn_of(settings))
+    config = uvicorn.Config(
+        create_app(services),
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+
+    async def serve() -> None:
+        import anyio.to_thread
+
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        await server.serve(sockets=[listening])
+
+    host, port = listening.getsockname()[:2]
+    _LOG.info("api_started", host=host, port=port)
+    try:
+        uvloop.run(serve())
+    finally:
+        services.close()
+    _LOG.info("api_stopped")
+
+
+@app.command()
+def relay(parent: ParentOption = None) -> None:
+    """Number committed events and publish what must precede them.
+
+    Example: thunderline serve relay
+    """
+    settings = _begin("relay", parent)
+    from thunderline.events.relay import Relay
+    from thunderline.wiring import open_services
+
+    services = open_services(settings, dsn_of(settings), app_connections=1)
+    Relay(services.database, [_publisher(services.database, services.store)]).run(_told())
+    services.close()
+
+
+@app.command()
+def driver(parent: ParentOption = None) -> None:
+    """Run the federations that were started.
+
+    Example: thunderline serve driver
+    """
+    settings = _begin("driver", parent)
+    from thunderline.federation.driver import Driver
+    from thunderline.wiring import open_services
+
+    services = open_services(settings, dsn_of(settings))
+    Driver(services).run(_told())
+    services.close()
+
+
+def _publisher(database: Database, store: Store) -> Callable[[Recorded], None]:
+    """Return what publishes ``latest`` before anybody can read of a promotion."""
+    from thunderline.events.catalog import ArtifactPromoted
+    from thunderline.promotion.latest import publish_latest
+
+    def publish(recorded: Recorded) -> None:
+        if recorded.type == ArtifactPromoted.type:
+            model, label = str(recorded.data["model"]), str(recorded.data["label"])
+            publish_latest(database, store, tenant=recorded.tenant, model=model, label=label)
+
+    return publish
+
+
+def _begin(service: str, parent: int | None) -> Settings:
+    if parent is not None:
+        process.die_with_parent(parent)
+    write_json_logs(service)
+    return load_settings().settings
+
+
+def _listen(settings: Settings) -> socket.socket:
+    return socket.create_server((settings.web.host, settings.web.port), backlog=1024)
+
+
+def _told() -> Stop:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = Stop()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        del frame
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, tell)
+    signal.signal(signal.SIGINT, tell)
+    return stop
