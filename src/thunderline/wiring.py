@@ -39,27 +39,25 @@ def objects_folder(settings: Settings) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class RunningPart:
-    """A process of the platform on this machine, as its supervisor wrote it down."""
+    """A part of the platform on this machine, as its supervisor wrote it down."""
 
     name: str
-    pid: int
+    state: str
+    where: str
 
 
 def running_parts(settings: Settings) -> list[RunningPart]:
-    """Return the processes that the supervisor below home wrote down; none when there is no supervisor."""
+    """Return the parts that the supervisor below home wrote down; none when there is no supervisor."""
     try:
         told = parse_json((settings.platform.home / "platform.json").read_bytes(), field="platform.json")
     except (OSError, InvalidInput):
         return []
-    children = told.get("children") if isinstance(told, Mapping) else None
-    if not isinstance(children, Mapping):
-        return []
-    found = []
-    for name, child in children.items():
-        pid = child.get("pid") if isinstance(child, Mapping) else None
-        if isinstance(pid, int):
-            found.append(RunningPart(name, pid))
-    return found
+    parts = told.get("parts") if isinstance(told, Mapping) else None
+    return [
+        RunningPart(str(one.get("name")), str(one.get("state")), str(one.get("where")))
+        for one in (parts if isinstance(parts, list) else [])
+        if isinstance(one, Mapping)
+    ]
 
 
 def open_store(settings: Settings) -> Store:

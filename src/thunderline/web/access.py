@@ -1,7 +1,8 @@
 """Deny by default: each route declares the right it needs, or the application does not start."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -10,10 +11,11 @@ from thunderline.identity.principal import SCOPES
 
 PUBLIC = "public"
 _MARK = "__thunderline_right__"
-Handler = TypeVar("Handler", bound=Callable[..., object])
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
-def needs(scope: str) -> Callable[[Handler], Handler]:
+def needs(scope: str) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
     """Declare the right that a handler's caller must have.
 
     Args:
@@ -25,14 +27,14 @@ def needs(scope: str) -> Callable[[Handler], Handler]:
     if scope not in SCOPES:
         raise ValueError(f"unknown right {scope}")
 
-    def mark(handler: Handler) -> Handler:
+    def mark(handler: Callable[Given, Answer]) -> Callable[Given, Answer]:
         setattr(handler, _MARK, scope)
         return handler
 
     return mark
 
 
-def public(handler: Handler) -> Handler:
+def public(handler: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Declare that anybody may call a handler."""
     setattr(handler, _MARK, PUBLIC)
     return handler
@@ -44,18 +46,31 @@ def right_of(endpoint: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def routes(app: FastAPI) -> Iterator[tuple[str, frozenset[str], str | None]]:
-    """Yield each route's path, methods and declared right (None: undeclared)."""
+@dataclass(frozen=True, slots=True)
+class DeclaredRoute:
+    """A route as it is served, and the right it declares (None: undeclared)."""
+
+    path: str
+    methods: frozenset[str]
+    right: str | None
+    summary: str
+    is_documented: bool
+
+
+def routes(app: FastAPI) -> Iterator[DeclaredRoute]:
+    """Yield every route, those of included routers too."""
     for context in iter_route_contexts(app.routes):
-        route = context.original_route
+        route, path = context.original_route, str(context.path or context.original_route)
         if isinstance(route, APIRoute):
-            yield (
-                route.path if context.path is None else context.path,
+            yield DeclaredRoute(
+                path,
                 frozenset(route.methods or ()),
                 right_of(route.endpoint),
+                (route.description or route.summary or "").partition("\n")[0],
+                route.include_in_schema,
             )
         else:
-            yield str(context.path or route), frozenset(), None
+            yield DeclaredRoute(path, frozenset(), None, "", is_documented=False)
 
 
 def refuse_undeclared(app: FastAPI) -> None:
@@ -64,6 +79,6 @@ def refuse_undeclared(app: FastAPI) -> None:
     Raises:
         RuntimeError: names each such route.
     """
-    undeclared = [path for path, _, right in routes(app) if right is None]
+    undeclared = sorted(one.path for one in routes(app) if one.right is None)
     if undeclared:
-        raise RuntimeError(f"these routes declare no right: {', '.join(sorted(undeclared))}")
+        raise RuntimeError(f"these routes declare no right: {', '.join(undeclared)}")

@@ -20,7 +20,7 @@ from thunderline.web import (
     promotions,
     rpc,
 )
-from thunderline.web.access import public, refuse_undeclared
+from thunderline.web.access import refuse_undeclared
 from thunderline.web.auth import authorize
 from thunderline.web.problems import install
 from thunderline.web.request_id import RequestId
@@ -64,20 +64,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for room in _ROOMS:
         app.include_router(room.router)
-    _document(app)
     install(app)
     app.add_middleware(RequestId)
     refuse_undeclared(app)
     return app
-
-
-def _document(app: FastAPI) -> None:
-    @app.get("/openapi.json", include_in_schema=False)
-    @public
-    async def openapi() -> dict[str, object]:
-        return app.openapi()
-
-    @app.get("/docs", include_in_schema=False)
-    @public
-    async def docs() -> dict[str, object]:
-        return app.openapi()

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from thunderline.release import VERSION
-from thunderline.web.access import public
+from thunderline.web.access import public, routes
 from thunderline.web.auth import services
 from thunderline.web.health import checks_of
 from thunderline.wiring import Services, running_parts
@@ -16,7 +16,11 @@ router = APIRouter(include_in_schema=False)
 _PAGES = Environment(
     loader=PackageLoader("thunderline.web"), autoescape=select_autoescape(), undefined=StrictUndefined
 )
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": _POLICY}
 
 
 @router.get("/")
@@ -34,4 +38,30 @@ def first_page(request: Request, parts: Annotated[Services, Depends(services)]) 
         parts=running_parts(parts.settings),
         is_ready=all(problem is None for problem in checks.values()),
     )
-    return HTMLResponse(page, headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY})
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+@router.get("/docs")
+@public
+def reference_page(request: Request) -> HTMLResponse:
+    """List every route with the right it needs; made from the routes themselves, no script, no network."""
+    listed = [
+        {
+            "method": method,
+            "path": one.path,
+            "right": one.right or "nobody",
+            "summary": one.summary,
+        }
+        for one in routes(request.app)
+        for method in sorted(one.methods - {"HEAD", "OPTIONS"} or one.methods)
+        if one.is_documented
+    ]
+    page = _PAGES.get_template("routes.html").render(version=VERSION, routes=listed)
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+@router.get("/openapi.json")
+@public
+def openapi_document(request: Request) -> JSONResponse:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
