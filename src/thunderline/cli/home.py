@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from thunderline import process
 from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.errors import Conflict
+from thunderline.process import Running, is_alive
 from thunderline.settings import Settings
 
 _STRICT = ConfigDict(extra="forbid")
@@ -25,7 +25,7 @@ class Part:
     name: str
     state: str  # starting, up, restarting, external
     where: str
-    process: process.Running | None = None
+    running: Running | None = None
     restarts: int = 0
     since: str = ""  # RFC 3339
 
@@ -34,7 +34,7 @@ class Part:
         """Tell whether the part runs now; somebody else's part is believed."""
         if self.state == "external":
             return True
-        return self.state == "up" and self.process is not None and process.is_alive(self.process)
+        return self.state == "up" and self.running is not None and is_alive(self.running)
 
 
 @with_config(_STRICT)
@@ -46,13 +46,13 @@ class Board:
     url: str
     version: str
     started_at: str
-    supervisor: process.Running
+    supervisor: Running
     parts: tuple[Part, ...] = ()
 
     @property
     def is_up(self) -> bool:
         """Tell whether the supervisor runs and was ready."""
-        return self.state == "up" and process.is_alive(self.supervisor)
+        return self.state == "up" and is_alive(self.supervisor)
 
     def with_part(self, part: Part) -> "Board":
         """Return the board with one part changed or added."""

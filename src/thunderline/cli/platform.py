@@ -108,7 +108,7 @@ def rows_of(board: Board) -> list[dict[str, Json]]:
     rows: list[dict[str, Json]] = []
     supervisor = ("supervisor", board.is_up, board.state, board.supervisor, 0, board.url, board.started_at)
     parts = [
-        (one.name, one.is_up, one.state, one.process, one.restarts, one.where, one.since)
+        (one.name, one.is_up, one.state, one.running, one.restarts, one.where, one.since)
         for one in board.parts
     ]
     for name, is_up, state, running, restarts, where, since in (supervisor, *parts):

@@ -22,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Run one part of the platform by itself.\n\nExample: thunderline serve relay",
 )
-_THREADS = 8  # for handlers that wait on Postgres: more would only queue for its connections
 _LOG = EventLog("cli.serve")
 
 ParentOption = Annotated[
@@ -58,16 +57,10 @@ def api(
     )
     server = uvicorn.Server(config)
 
-    async def serve() -> None:
-        import anyio.to_thread
-
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        await server.serve(sockets=[listening])
-
     host, port = listening.getsockname()[:2]
     _LOG.info("api_started", host=host, port=port)
     try:
-        uvloop.run(serve())
+        uvloop.run(server.serve(sockets=[listening]))
     finally:
         services.close()
     _LOG.info("api_stopped")

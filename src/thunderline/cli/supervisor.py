@@ -233,8 +233,8 @@ def end_orphans(home: Home) -> list[int]:
     if board is None:
         return []
     for part in board.parts:
-        if part.process and part.name in CHILDREN:
-            process.stop(part.process)
+        if part.running and part.name in CHILDREN:
+            process.stop(part.running)
     port = urlsplit(board.url).port
     return [port] if port else []
 

@@ -231,8 +231,11 @@ class EmbeddedPostgres:
         return said.code == 0
 
     def _initialise(self, binaries: Path) -> None:
-        new = self.home / "data.new"  # renamed when complete: a killed attempt leaves no half cluster
-        shutil.rmtree(new, ignore_errors=True)
+        for left in self.home.glob("data.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # Renamed when complete, so that a killed attempt leaves no half cluster; of a name of its own, since
+        # the initdb of a killed starter lives on and clears away behind itself.
+        new = self.home / f"data.new-{secrets.token_hex(4)}"
         locale = ["-E", "UTF8", "--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         auth = ["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]
         self._must([binaries / "initdb", "-D", new, *locale, *auth])
