@@ -80,6 +80,22 @@ def migrate(dsn: str, migrations: list[Migration] | None = None) -> list[str]:
         raise Unavailable("postgres", f"cannot migrate: {error}") from error
 
 
+def unapplied(dsn: str) -> list[str]:
+    """Return the names of the migrations that the database still lacks; nothing is changed.
+
+    Raises:
+        Conflict: a migration already applied has another checksum here, or is unknown here.
+        Unavailable: Postgres does not answer.
+    """
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+            return [one.name for one in _missing(connection, shipped())]
+    except psycopg.errors.UndefinedTable:
+        return [one.name for one in shipped()]
+    except psycopg.OperationalError as error:
+        raise Unavailable("postgres", f"does not answer: {error}") from error
+
+
 def _missing(connection: psycopg.Connection[tuple[object, ...]], wanted: list[Migration]) -> list[Migration]:
     with connection.cursor(row_factory=class_row(Applied)) as cursor:
         cursor.execute("select name, sha256 from tl_migration order by name")
