@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 from typing_extensions import override
 
@@ -64,13 +65,14 @@ class EventLog:
         self._log.error(event, extra={_FIELDS: fields}, exc_info=exception)
 
 
-def write_json_logs(service: str) -> None:
-    """Send every log of this process to stderr as JSON lines.
+def write_json_logs(service: str, stream: TextIO | None = None) -> None:
+    """Send every log of this process to one stream as JSON lines.
 
     Args:
         service: which process speaks, such as ``api``.
+        stream: where to; by default stderr.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -16,7 +16,8 @@ from thunderline.errors import (
 
 
 def leaves(stem: type[ThunderlineError]) -> list[type[ThunderlineError]]:
-    return [stem, *(leaf for child in stem.__subclasses__() for leaf in leaves(child))]
+    ours = [one for one in stem.__subclasses__() if one.__module__ == stem.__module__]
+    return [stem, *(leaf for child in ours for leaf in leaves(child))]
 
 
 def test_codes_are_upper_case_and_each_stands_once() -> None:

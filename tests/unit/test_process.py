@@ -16,8 +16,7 @@ SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sle
 STUBBORN = [
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True); "
-    "time.sleep(60)",
+    "from signal import *; import time; signal(SIGTERM, SIG_IGN); print('here', flush=True); time.sleep(60)",
 ]
 
 

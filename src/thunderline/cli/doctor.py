@@ -132,7 +132,7 @@ def _relay(settings: Settings) -> Finding:
     finally:
         database.close()
     lag = SystemClock().now() - waiting[0].at if waiting else timedelta()
-    found = f"at position {last}, {f'oldest event waits {lag.total_seconds():.1f} s' if waiting else 'none waits'}"
+    found = f"at position {last}, the oldest event waits {lag.total_seconds():.1f} s"
     is_ok = lag < _LATE and _is_part_up(home_of(settings), "relay")
     return Finding(is_ok, found, "" if is_ok else _log(settings, "relay"))
 

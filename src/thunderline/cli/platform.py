@@ -5,10 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Event as Stop
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -18,6 +17,7 @@ from thunderline.cli.home import Board, Home, home_of
 from thunderline.cli.output import Output, OutputOption, emit, say
 from thunderline.errors import Conflict, Unavailable
 from thunderline.settings import Settings, load_settings, show
+from thunderline.telemetry import write_json_logs
 
 _READY_S = 180.0
 _GONE_S = 60.0
@@ -49,14 +49,14 @@ def up(
     elif detach:
         _start_detached(settings, home)
     elif supervised:
-        from thunderline.telemetry import write_json_logs
-
-        write_json_logs("supervisor")
-        _supervise(settings, lambda _: None)
-    elif sys.stderr.isatty():
-        _supervise_live(settings)
+        _supervise(settings, lambda _: None, sys.stderr)
     else:
-        _supervise(settings, _Teller())
+        home.make()
+        with (home.logs / "supervisor.log").open("a", encoding="utf-8") as log:
+            if sys.stderr.isatty():
+                _supervise_live(settings, log)
+            else:
+                _supervise(settings, _Teller(), log)
 
 
 def down() -> None:
@@ -157,8 +157,8 @@ def _start_detached(settings: Settings, home: Home) -> None:
     except Unavailable:
         said = log.read_bytes()[mark:].decode(errors="replace").strip().splitlines()
         problem = next((one for one in said if one.startswith("error: ")), said[-1] if said else "")
-        say(f"the platform did not come up; {log} ends with:\n{problem}")
-        raise
+        say(f"the platform did not come up; {log} says:\n{problem}")
+        raise typer.Exit(child.exit_code() or Unavailable.exit) from None
     _describe(home, board, settings)
 
 
@@ -185,9 +185,10 @@ def _describe(home: Home, board: Board, settings: Settings) -> None:
     say(f"up: {board.url}\nkey: {home.key_file}\nlogs: {home.logs}\nstop it: thunderline down")
 
 
-def _supervise(settings: Settings, on_change: Callable[[Board], None]) -> None:
+def _supervise(settings: Settings, on_change: Callable[[Board], None], log: TextIO) -> None:
     from thunderline.cli.supervisor import Supervisor
 
+    write_json_logs("supervisor", log)
     stop = Stop()
 
     def tell(number: int, frame: FrameType | None) -> None:
@@ -217,16 +218,14 @@ class _Teller:
                 say(f"{part.name} {part.state} {part.where}")
 
 
-def _supervise_live(settings: Settings) -> None:
+def _supervise_live(settings: Settings, log: TextIO) -> None:
     from rich.console import Console
     from rich.live import Live
 
     from thunderline.cli.live_board import drawn
 
-    with (
-        Live(console=Console(stderr=True), auto_refresh=False, transient=False) as live,
-        suppress(KeyboardInterrupt),
-    ):
-        _supervise(
-            settings, lambda board: live.update(drawn(rows_of(board), board, home_of(settings)), refresh=True)
-        )
+    def draw(board: Board) -> None:
+        live.update(drawn(rows_of(board), board, home_of(settings)), refresh=True)
+
+    with Live(console=Console(stderr=True), auto_refresh=False) as live:
+        _supervise(settings, draw, log)

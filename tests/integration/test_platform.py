@@ -1,0 +1,191 @@
+"""The whole platform, as a person starts it, and whatever is killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+
+from thunderline import process
+from thunderline.cli.home import Board, Home
+from thunderline.process import Running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+CONTENT = b"a row, a blob and what they say of each other\n" * 1000
+DIGEST = sha256(CONTENT).hexdigest()
+SOURCE = str(Path(process.__file__).parents[1])
+
+
+class Machine:
+    """One home and the commands a person gives there."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self.environment = {
+            **kept,
+            "PYTHONPATH": SOURCE,
+            "THUNDERLINE_HOME": str(path),
+            "THUNDERLINE_WEB__PORT": "0",
+        }
+
+    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "thunderline.cli.main", *arguments],
+            env={**self.environment, **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        started = self.start(*arguments, **more)
+        out, err = started.communicate(timeout=200)
+        return subprocess.CompletedProcess(arguments, started.returncode, out, err)
+
+    def board(self) -> Board:
+        found = self.home.board()
+        assert found is not None
+        return found
+
+    def part(self, name: str) -> Running:
+        (found,) = [one.running for one in self.board().parts if one.name == name]
+        assert found is not None
+        return found
+
+    def client(self) -> httpx.Client:
+        key = self.home.key_file.read_text().strip()
+        return httpx.Client(
+            base_url=self.board().url, headers={"X-API-Key": key}, timeout=30, trust_env=False
+        )
+
+    def put(self) -> None:
+        with self.client() as client:
+            assert client.post("/files", content=CONTENT).json()["file_id"] == DIGEST
+
+    def holds_what_was_put(self) -> bool:
+        with self.client() as client:
+            ready = client.get("/readyz")
+            found = client.get(f"/files/{DIGEST}")
+        return ready.status_code == 200 and found.content == CONTENT
+
+    def is_all_up(self) -> bool:
+        board = self.home.board()
+        return board is not None and board.is_up and all(one.is_up for one in board.parts if one.running)
+
+    def leftovers(self) -> list[str]:
+        """Name every process that belongs to this home."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if (
+                not entry.name.isdigit()
+                or int(entry.name) == os.getpid()
+                or not process.running(int(entry.name))
+            ):
+                continue
+            try:
+                said = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            except OSError:
+                said = b"".join(one.encode() for one in process.command_line(int(entry.name)))
+            if str(self.home.path).encode() in said:
+                found.append(" ".join(process.command_line(int(entry.name))))
+        return found
+
+
+@pytest.fixture
+def machine(short_path: Path) -> Iterator[Machine]:
+    made = Machine(short_path / "h")
+    yield made
+    made.run("down")
+
+
+def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
+    came_up = machine.run("up", "--detach")
+    assert came_up.returncode == 0, came_up.stderr
+    assert machine.home.key_file.stat().st_mode & 0o777 == 0o600
+    machine.put()
+    url = machine.board().url
+    for name in ("relay", "driver", "api", "postgres"):
+        killed = machine.part(name)
+        process.send(killed, signal.SIGKILL)
+        assert process.wait_until(
+            lambda: machine.is_all_up() and machine.part(name) != killed,  # noqa: B023
+            60,
+        ), f"{name} did not come back"
+        assert process.wait_until(machine.holds_what_was_put, 30)
+    assert machine.board().url == url
+
+    board = machine.board()
+    process.send(board.supervisor, signal.SIGKILL)
+    children = [one.running for one in board.parts if one.running and one.name != "postgres"]
+    assert len(children) == 3
+    assert process.wait_until(lambda: not any(map(process.is_alive, children)), 20)
+    assert machine.run("status").returncode == 1
+
+    came_up = machine.run("up", "--detach")
+    assert came_up.returncode == 0, came_up.stderr
+    assert machine.board().url == url
+    assert machine.holds_what_was_put()
+    shown = machine.run("status", "--output", "json")
+    assert shown.returncode == 0
+    assert {row["part"] for row in json.loads(shown.stdout)} == {
+        "supervisor", "postgres", "store", "relay", "driver", "api",
+    }  # fmt: skip
+    checked = machine.run("doctor", "--output", "json")
+    assert checked.returncode == 0, checked.stdout
+    assert {row["is"] for row in json.loads(checked.stdout)} == {"ok"}
+
+    assert machine.run("down").returncode == 0
+    assert machine.leftovers() == []
+
+
+def test_down_ends_what_a_killed_supervisor_left(machine: Machine) -> None:
+    assert machine.run("up", "--detach").returncode == 0
+    process.send(machine.board().supervisor, signal.SIGKILL)
+    stopped = machine.run("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert machine.leftovers() == []
+
+
+def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Machine) -> None:
+    racing = [machine.start("up", "--detach") for _ in range(2)]
+    said = [one.communicate(timeout=200)[1] for one in racing]
+    assert [one.returncode for one in racing] == [0, 0], said
+    assert len([one for one in machine.leftovers() if "--supervised" in one]) == 1
+    again = machine.run("up")
+    assert again.returncode == 0
+    assert f"already running in {machine.home.path}: {machine.board().url}" in again.stderr
+
+
+def test_a_taken_port_is_said_and_a_free_one_used(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        came_up = machine.run("up", "--detach", THUNDERLINE_WEB__PORT=str(port))
+    assert came_up.returncode == 0, came_up.stderr
+    assert f"port {port} is taken" in came_up.stderr
+    with machine.client() as client:
+        assert client.get("/healthz").status_code == 200
+
+
+def test_what_cannot_come_up_says_why_and_leaves_nothing(machine: Machine, short_path: Path) -> None:
+    long_home = short_path / ("x" * 90)
+    came_up = machine.run("up", "--detach", THUNDERLINE_HOME=str(long_home))
+    assert came_up.returncode == 2
+    assert "longer than 100 characters" in came_up.stderr
+    assert [one for one in machine.leftovers() if "xxxx" in one] == []
+
+
+def test_where_nothing_runs_status_is_1_and_down_is_0(machine: Machine) -> None:
+    status = machine.run("status", "-o", "json")
+    assert (status.returncode, json.loads(status.stdout)) == (1, [])
+    assert machine.run("doctor").returncode == 1
+    down = machine.run("down")
+    assert (down.returncode, "nothing was running" in down.stderr) == (0, True)
