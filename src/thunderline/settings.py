@@ -93,7 +93,7 @@ class Loaded:
     origins: Mapping[str, str]
 
 
-_CONTRACT_NAMES = {
+CONTRACT_NAMES = {
     "THUNDERLINE_HOME": "platform.home",
     "DATABASE_URL": "db.url",
     "REDIS_URL": "redis.url",
@@ -176,8 +176,8 @@ def _from_file(file: Path) -> dict[str, str | int | float]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for variable in environment:
-        if variable in _CONTRACT_NAMES:
-            found[variable] = _CONTRACT_NAMES[variable]
+        if variable in CONTRACT_NAMES:
+            found[variable] = CONTRACT_NAMES[variable]
         elif variable.startswith(_PREFIX) and "__" in variable:
             found[variable] = variable.removeprefix(_PREFIX).lower().replace("__", ".", 1)
     return found

@@ -62,6 +62,17 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
+    return _furnished(app)
+
+
+def describe_app() -> FastAPI:
+    """Make the application without services: it serves nothing, its routes can be read."""
+    return _furnished(
+        FastAPI(title="Thunderline", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None)
+    )
+
+
+def _furnished(app: FastAPI) -> FastAPI:
     for room in _ROOMS:
         app.include_router(room.router)
     install(app)
