@@ -15,6 +15,7 @@ from thunderline.process import Running, is_alive
 from thunderline.settings import Settings
 
 _STRICT = ConfigDict(extra="forbid")
+WITHOUT_PROCESS = ("external", "directory")  # states of a part that is not our child
 
 
 @with_config(_STRICT)
@@ -23,7 +24,7 @@ class Part:
     """One part of the platform, as the board shows it."""
 
     name: str
-    state: str  # starting, up, restarting, external
+    state: str  # starting, up, restarting; external, directory
     where: str
     running: Running | None = None
     restarts: int = 0
@@ -31,8 +32,8 @@ class Part:
 
     @property
     def is_up(self) -> bool:
-        """Tell whether the part runs now; somebody else's part is believed."""
-        if self.state == "external":
+        """Tell whether the part runs now; what has no process here is believed."""
+        if self.state in WITHOUT_PROCESS:
             return True
         return self.state == "up" and self.running is not None and is_alive(self.running)
 

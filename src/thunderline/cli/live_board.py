@@ -13,6 +13,7 @@ from thunderline.cli.output import Row, cell
 _COLOURS = {
     "up": "green",
     "external": "green",
+    "directory": "green",
     "starting": "yellow",
     "stopping": "yellow",
     "restarting": "red",

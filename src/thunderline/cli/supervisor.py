@@ -94,7 +94,7 @@ class Supervisor:
         self._start_postgres()
         migrate(self._postgres.admin_dsn if self._postgres else dsn_of(self._settings))
         ensure_admin(self._home, dsn_of(self._settings), self._settings.platform.tenant)
-        self._tell(self._board.with_part(Part("store", "external", self._store_place())))
+        self._tell(self._board.with_part(self._store()))
         for name in CHILDREN:
             self._start_child(name)
 
@@ -131,9 +131,12 @@ class Supervisor:
             )
         )
 
-    def _store_place(self) -> str:
+    def _store(self) -> Part:
         store = self._settings.store
-        return store.url or store.endpoint or str(self._home.path / "objects" / store.bucket)
+        place = store.url or store.endpoint
+        if place:
+            return Part("store", "external", place)
+        return Part("store", "directory", str(self._home.path / "objects" / store.bucket))
 
     def _start_child(self, name: str) -> None:
         watched = self._watched[name]
@@ -200,7 +203,7 @@ class Supervisor:
 
     def _see_whether_ready(self) -> None:
         part = next((one for one in self._board.parts if one.name == "api"), None)
-        if part is None or part.state != "starting" or not answers(self._board.url):
+        if part is None or part.state != "starting" or not answers(self._board.url, 0.5):
             return
         board = self._board.with_part(replace(part, state="up"))
         self._tell(replace(board, state="up"))
@@ -220,6 +223,7 @@ class Supervisor:
         if self._postgres:
             self._postgres.stop()
         self._home.board_file.unlink(missing_ok=True)
+        self._on_change(replace(self._board, state="stopped", parts=()))
         _LOG.info("platform_stopped")
 
 
@@ -259,12 +263,12 @@ def ensure_admin(home: Home, dsn: str, tenant: str) -> None:
         home.write_private(home.key_file, f"{key.text}\n".encode())
 
 
-def answers(url: str, path: str = "/readyz") -> bool:
-    """Tell whether the API answers 200."""
+def answers(url: str, timeout_s: float = 5.0) -> bool:
+    """Tell whether the API says that it is ready."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/readyz")
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
