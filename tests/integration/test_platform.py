@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -77,9 +78,11 @@ class Machine:
             found = client.get(f"/files/{DIGEST}")
         return ready.status_code == 200 and found.content == CONTENT
 
-    def is_all_up(self) -> bool:
-        board = self.home.board()
-        return board is not None and board.is_up and all(one.is_up for one in board.parts if one.running)
+    def has_come_back(self, name: str, killed: Running) -> bool:
+        """Tell whether everything is up and the named part is another process than before."""
+        board = self.board()
+        parts = {one.name: one for one in board.parts}
+        return board.is_up and all(one.is_up for one in board.parts) and parts[name].running != killed
 
     def leftovers(self) -> list[str]:
         """Name every process that belongs to this home."""
@@ -116,10 +119,8 @@ def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
     for name in ("relay", "driver", "api", "postgres"):
         killed = machine.part(name)
         process.send(killed, signal.SIGKILL)
-        assert process.wait_until(
-            lambda: machine.is_all_up() and machine.part(name) != killed,  # noqa: B023
-            60,
-        ), f"{name} did not come back"
+        come_back = partial(machine.has_come_back, name, killed)
+        assert process.wait_until(come_back, 60), f"{name} did not come back"
         assert process.wait_until(machine.holds_what_was_put, 30)
     assert machine.board().url == url
 

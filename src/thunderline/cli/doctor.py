@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,7 +14,8 @@ from thunderline.canonical import Json
 from thunderline.cli.home import Home, dsn_of, home_of
 from thunderline.cli.output import Output, OutputOption, emit, say
 from thunderline.clock import SystemClock
-from thunderline.errors import ThunderlineError
+from thunderline.db.pool import Connected, Database
+from thunderline.errors import ThunderlineError, Unavailable
 from thunderline.settings import Settings, load_settings
 
 _OLDEST = (3, 11)
@@ -80,15 +82,21 @@ def _supervisor(settings: Settings) -> Finding:
     return Finding(is_ok=True, found=f"pid {board.supervisor.pid} since {board.started_at[:19]}")
 
 
-def _postgres(settings: Settings) -> Finding:
-    from thunderline.db.pool import Database
-
+@contextmanager
+def _connection(settings: Settings) -> Iterator[Connected]:
+    if settings.db.url is None and home_of(settings).postgres().running() is None:
+        raise Unavailable("postgres", "the embedded server does not run")
     database = Database(dsn_of(settings), system_connections=1)
     try:
         with database.system() as connection:
-            number = connection.info.server_version
+            yield connection
     finally:
         database.close()
+
+
+def _postgres(settings: Settings) -> Finding:
+    with _connection(settings) as connection:
+        number = connection.info.server_version
     where = "DATABASE_URL" if settings.db.url else f"embedded in {home_of(settings).postgres().home}"
     return Finding(is_ok=True, found=f"{number // 10_000}.{number % 10_000}, {where}")
 
@@ -122,15 +130,10 @@ def _api(settings: Settings) -> Finding:
 
 
 def _relay(settings: Settings) -> Finding:
-    from thunderline.db.pool import Database
     from thunderline.events.outbox import last_position, pending
 
-    database = Database(dsn_of(settings), system_connections=1)
-    try:
-        with database.system() as connection:
-            last, waiting = last_position(connection), pending(connection, limit=1)
-    finally:
-        database.close()
+    with _connection(settings) as connection:
+        last, waiting = last_position(connection), pending(connection, limit=1)
     lag = SystemClock().now() - waiting[0].at if waiting else timedelta()
     found = f"at position {last}, the oldest event waits {lag.total_seconds():.1f} s"
     is_ok = lag < _LATE and _is_part_up(home_of(settings), "relay")
