@@ -16,6 +16,7 @@ import pytest
 
 from thunderline import process
 from thunderline.cli.home import Board, Home
+from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.process import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -174,6 +175,20 @@ def test_a_taken_port_is_said_and_a_free_one_used(machine: Machine) -> None:
     assert f"port {port} is taken" in came_up.stderr
     with machine.client() as client:
         assert client.get("/healthz").status_code == 200
+
+
+def test_an_outside_postgres_is_used_when_its_url_is_given(
+    machine: Machine, postgres: EmbeddedPostgres, empty_database: str
+) -> None:
+    machine.environment["DATABASE_URL"] = postgres.dsn_of("postgres", empty_database)
+    came_up = machine.run("up", "--detach")
+    assert came_up.returncode == 0, came_up.stderr
+    machine.put()
+    assert machine.holds_what_was_put()
+    assert not (machine.home.path / "postgres").exists()
+    assert machine.run("doctor").returncode == 0
+    assert machine.run("down").returncode == 0
+    assert postgres.running() is not None
 
 
 def test_what_cannot_come_up_says_why_and_leaves_nothing(machine: Machine, short_path: Path) -> None:
