@@ -195,7 +195,7 @@ def _supervise(settings: Settings, on_change: Callable[[Board], None], log: Text
         del number, frame
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, tell)
     Supervisor(settings, on_change).run(stop)
 
