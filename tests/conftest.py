@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.db.migrate import migrate
 from thunderline.db.pool import Database
 from thunderline.identity.records import ensure_tenant
+
+pytest_plugins = ["tests.serving"] if find_spec("thunderline.artifacts.filesystem") else []
 
 _TEMPLATE = "migrated"
 
@@ -81,12 +84,3 @@ def database(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Databas
     opened = Database(postgres.dsn_of("tl_login", database_name))
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> "Store":  # noqa: F821
-    """Return a store in a directory of the test's own."""
-    from thunderline.artifacts.filesystem import FilesystemBlobs
-    from thunderline.artifacts.store import Store
-
-    return Store(FilesystemBlobs(tmp_path / "store"), bucket="thunderline-artifacts")

@@ -33,7 +33,8 @@ spec:
   strategy:
     name: fedavg
     params:
-      {{clientFraction: 1.0, minAvailable: 8, localEpochs: 5, localBatchSize: 16, learningRate: 0.1, seed: {seed}}}
+      {{clientFraction: 1.0, minAvailable: 8, localEpochs: 5, localBatchSize: 16, learningRate: 0.1,
+       seed: {seed}}}
   rounds: {{total: {rounds}, timeoutSeconds: 60}}
   datasetSpec:
     schema: safetensors
@@ -193,9 +194,8 @@ class Story:
         self._facts.promote_ms.append(spent_ms)
         self._facts.promotions += 1
         self._facts.sha256, self._facts.served_version = str(row["sha256"]), version
-        say(
-            f"   {MODEL}@{version} -> {reference}  seq {row['seq']}  {spent_ms:.0f} ms  {str(row['sha256'])[:12]}…"
-        )
+        digest = str(row["sha256"])[:12]
+        say(f"   {MODEL}@{version} -> {reference}  seq {row['seq']}  {spent_ms:.0f} ms  {digest}…")
         return row
 
     def _adopted(self, fleet: Fleet, version: int) -> None:

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-from collections.abc import Callable
 from threading import Event as Stop
 from types import FrameType
 from typing import Annotated
@@ -10,10 +9,7 @@ from typing import Annotated
 import typer
 
 from thunderline import process
-from thunderline.artifacts.store import Store
 from thunderline.cli.home import dsn_of
-from thunderline.db.pool import Database
-from thunderline.events.outbox import Recorded
 from thunderline.settings import Settings, load_settings
 from thunderline.telemetry import EventLog, write_json_logs
 
@@ -59,6 +55,7 @@ def api(
 
     host, port = listening.getsockname()[:2]
     _LOG.info("api_started", host=host, port=port)
+    _told()  # uvicorn stops on the signal, then raises it once more; this one takes it
     try:
         uvloop.run(server.serve(sockets=[listening]))
     finally:
@@ -74,10 +71,11 @@ def relay(parent: ParentOption = None) -> None:
     """
     settings = _begin("relay", parent)
     from thunderline.events.relay import Relay
+    from thunderline.promotion.latest import publisher
     from thunderline.wiring import open_services
 
     services = open_services(settings, dsn_of(settings), app_connections=1)
-    Relay(services.database, [_publisher(services.database, services.store)]).run(_told())
+    Relay(services.database, [publisher(services.database, services.store)]).run(_told())
     services.close()
 
 
@@ -94,19 +92,6 @@ def driver(parent: ParentOption = None) -> None:
     services = open_services(settings, dsn_of(settings))
     Driver(services).run(_told())
     services.close()
-
-
-def _publisher(database: Database, store: Store) -> Callable[[Recorded], None]:
-    """Return what publishes ``latest`` before anybody can read of a promotion."""
-    from thunderline.events.catalog import ArtifactPromoted
-    from thunderline.promotion.latest import publish_latest
-
-    def publish(recorded: Recorded) -> None:
-        if recorded.type == ArtifactPromoted.type:
-            model, label = str(recorded.data["model"]), str(recorded.data["label"])
-            publish_latest(database, store, tenant=recorded.tenant, model=model, label=label)
-
-    return publish
 
 
 def _begin(service: str, parent: int | None) -> Settings:

@@ -1,6 +1,6 @@
 """The published copy of a reference: ``latest.<ext>`` and ``latest.json``, never older than its event."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from thunderline.artifacts.artifact import extension_of
 from thunderline.artifacts.records import artifact_by_id
@@ -9,6 +9,8 @@ from thunderline.canonical import Json, canonical_bytes
 from thunderline.db.pool import Connected, Database
 from thunderline.document import parse_json
 from thunderline.errors import InvalidInput, NotFound
+from thunderline.events.catalog import ArtifactPromoted
+from thunderline.events.outbox import Recorded
 from thunderline.promotion.records import lock_published, row_by_id
 from thunderline.promotion.stage import stage_of_label
 from thunderline.registry.records import find_reference, model_named
@@ -84,3 +86,19 @@ def _name_before(content: bytes | None) -> str | None:
         return f"latest.{extension_of(str(told.get('format')))}" if isinstance(told, Mapping) else None
     except InvalidInput:
         return None
+
+
+def publisher(database: Database, store: Store) -> Callable[[Recorded], None]:
+    """Return what the relay does before anybody can read of a promotion: publish the copy.
+
+    Args:
+        database: where references live.
+        store: where the copy goes.
+    """
+
+    def publish(recorded: Recorded) -> None:
+        if recorded.type == ArtifactPromoted.type:
+            model, label = str(recorded.data["model"]), str(recorded.data["label"])
+            publish_latest(database, store, tenant=recorded.tenant, model=model, label=label)
+
+    return publish

@@ -1,0 +1,1 @@
+"""Bytes: one store, addressed by content, with readable keys beside."""
