@@ -67,8 +67,16 @@ class Child:
         Returns:
             Its exit code, negative for a signal.
         """
+        self.ask_to_end()
+        return self.end(grace_s)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM and return at once."""
         with suppress(ProcessLookupError):
             self._popen.terminate()
+
+    def end(self, grace_s: float = 10.0) -> int:
+        """Wait for a process that was asked to end, then end it; returns its exit code."""
         try:
             return self._popen.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -106,13 +106,14 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _told() -> Stop:
-    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    """Return an event that SIGTERM and SIGINT set; a second Ctrl-C ends the process at once."""
     stop = Stop()
 
     def tell(number: int, frame: FrameType | None) -> None:
         del frame
         stop.set()
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, tell)
     signal.signal(signal.SIGINT, tell)

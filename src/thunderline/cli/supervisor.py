@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import signal
 import socket
 import sys
 import time
@@ -217,9 +216,9 @@ class Supervisor:
             self._socket.close()
         children = [one.child for one in self._watched.values() if one.child]
         for child in children:
-            process.send(child.running, signal.SIGTERM)
+            child.ask_to_end()
         for child in children:
-            child.stop()
+            child.end()
         if self._postgres:
             self._postgres.stop()
         self._home.board_file.unlink(missing_ok=True)
