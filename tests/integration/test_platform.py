@@ -157,6 +157,15 @@ def test_down_ends_what_a_killed_supervisor_left(machine: Machine) -> None:
     assert machine.leftovers() == []
 
 
+def test_down_in_the_middle_of_a_start_leaves_nothing(machine: Machine) -> None:
+    with machine.start("up", "--supervised") as starting:
+        assert process.wait_until(machine.home.is_supervised, 20)
+        stopped = machine.run("down")
+        assert starting.wait(60) == 0
+    assert (stopped.returncode, stopped.stderr) == (0, "stopped\n")
+    assert machine.leftovers() == []
+
+
 def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Machine) -> None:
     racing = [machine.start("up", "--detach") for _ in range(2)]
     said = [one.communicate(timeout=200)[1] for one in racing]

@@ -21,6 +21,7 @@ from thunderline.telemetry import write_json_logs
 
 _READY_S = 180.0
 _GONE_S = 60.0
+_STARTING_S = 10.0
 
 config = typer.Typer(
     no_args_is_help=True,
@@ -65,11 +66,12 @@ def down() -> None:
     Example: thunderline down
     """
     home = home_of(load_settings().settings)
+    process.wait_until(lambda: not home.is_supervised() or _has_live_board(home), _STARTING_S)
     board = home.board()
     if board is not None and process.is_alive(board.supervisor):
         process.stop(board.supervisor, _GONE_S)
     if home.is_supervised():
-        raise Conflict(f"a supervisor in {home.path} is just starting; try again in a second")
+        raise Conflict(f"somebody is starting the platform in {home.path}; try again in a second")
     if _sweep(home) or board is not None:
         say("stopped")
     else:
@@ -127,6 +129,11 @@ def rows_of(board: Board) -> list[dict[str, Json]]:
             }
         )
     return rows
+
+
+def _has_live_board(home: Home) -> bool:
+    board = home.board()
+    return board is not None and process.is_alive(board.supervisor)
 
 
 def _sweep(home: Home) -> bool:
