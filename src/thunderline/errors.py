@@ -1,7 +1,7 @@
 """Every error the house raises, in one tree (drawn here in full).
 
 ThunderlineError(code, status, exit)
-├── InvalidInput      400  2   TooLarge 413, BadRange 416
+├── InvalidInput      400  2   TooLarge 413, TimedOut 408, UnsupportedType 415; BadRange 416
 ├── NotAuthenticated  401  4
 ├── NotPermitted      403  4
 ├── NotFound          404  1
@@ -39,6 +39,18 @@ class TooLarge(InvalidInput):
     """More bytes than the setting allows."""
 
     code, status = "PAYLOAD_TOO_LARGE", 413
+
+
+class TimedOut(InvalidInput):
+    """The caller sent nothing for too long."""
+
+    code, status = "REQUEST_TIMEOUT", 408
+
+
+class UnsupportedType(InvalidInput):
+    """A content coding or type that is not taken."""
+
+    code, status = "UNSUPPORTED_MEDIA_TYPE", 415
 
 
 class BadRange(ThunderlineError):

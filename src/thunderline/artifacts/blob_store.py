@@ -22,6 +22,9 @@ class Receiver(Protocol):
     def write(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes."""
 
+    def digest(self) -> str:
+        """Return the sha256 of what was taken so far."""
+
     def commit(self, expected: str | None = None) -> Stored:
         """Make the blob durable and visible under its digest.
 

@@ -66,6 +66,10 @@ class _Upload:
             self.abort()
             _failed(error, "writing an upload")
 
+    def digest(self) -> str:
+        """Return the sha256 of what was taken so far."""
+        return self._hash.hexdigest()
+
     def commit(self, expected: str | None = None) -> Stored:
         """Sync, then link under the digest, then sync the directory."""
         digest = self._hash.hexdigest()

@@ -50,3 +50,15 @@ select id::text, federation_id::text, round_id::text, kind, uri, sha256, size_by
 -- name: referrers
 -- What refers to a file.
 select 'artifact' as kind, id::text as id from tl.artifact where tenant_id = tl.tenant() and sha256 = %(file_id)s limit 20;
+
+-- name: holders
+-- How many tenants have a file (system transaction).
+select count(*) from tl.file where file_id = %(file_id)s;
+
+-- name: share_digest
+-- Let others upload these bytes too, but nobody delete them, until the transaction ends.
+select pg_advisory_xact_lock_shared(%(key)s);
+
+-- name: own_digest
+-- Let nobody else upload or delete these bytes until the transaction ends.
+select pg_advisory_xact_lock(%(key)s);

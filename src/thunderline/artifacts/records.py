@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from thunderline.artifacts.artifact import Artifact
@@ -52,6 +52,38 @@ def find_file(connection: Connected, file_id: str) -> FileRecord | None:
     """Return the tenant's file of that id, or None."""
     with connection.cursor(row_factory=class_row(FileRecord)) as cursor:
         return cursor.execute(_SQL["find_file"], {"file_id": file_id}).fetchone()
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """Something that needs a file."""
+
+    kind: str
+    id: str
+
+
+def referrers(connection: Connected, file_id: str) -> list[Referrer]:
+    """Return what of the tenant refers to a file, 20 at most."""
+    with connection.cursor(row_factory=class_row(Referrer)) as cursor:
+        return cursor.execute(_SQL["referrers"], {"file_id": file_id}).fetchall()
+
+
+def holders(connection: Connected, file_id: str) -> int:
+    """Return how many tenants have a file (system transaction)."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return int(cursor.execute(_SQL["holders"], {"file_id": file_id}).fetchone() or 0)
+
+
+def lock_digest(connection: Connected, digest: str, *, is_exclusive: bool) -> None:
+    """Keep uploads and deletions of the same bytes apart until the transaction ends.
+
+    Args:
+        connection: any transaction.
+        digest: of the bytes; its first 8 bytes are the lock's key.
+        is_exclusive: True to delete, False to upload.
+    """
+    key = int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)
+    connection.execute(_SQL["own_digest" if is_exclusive else "share_digest"], {"key": key})
 
 
 def delete_file(connection: Connected, file_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_origin
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -28,7 +28,7 @@ def needs(scope: str) -> Callable[[Callable[Given, Answer]], Callable[Given, Ans
         raise ValueError(f"unknown right {scope}")
 
     def mark(handler: Callable[Given, Answer]) -> Callable[Given, Answer]:
-        setattr(handler, _MARK, scope)
+        _declare(handler, scope)
         return handler
 
     return mark
@@ -36,8 +36,15 @@ def needs(scope: str) -> Callable[[Callable[Given, Answer]], Callable[Given, Ans
 
 def public(handler: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Declare that anybody may call a handler."""
-    setattr(handler, _MARK, PUBLIC)
+    _declare(handler, PUBLIC)
     return handler
+
+
+def _declare(handler: Callable[Given, Answer], right: str) -> None:
+    setattr(handler, _MARK, right)
+    if get_origin(handler.__annotations__.get("return")) is dict:
+        # FastAPI would make a response model of it: slower, and it cannot follow the recursion of ``Json``.
+        del handler.__annotations__["return"]
 
 
 def right_of(endpoint: object) -> str | None:

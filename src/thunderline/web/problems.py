@@ -12,6 +12,7 @@ from thunderline.errors import BadRange, NotAuthenticated, ThunderlineError, Una
 from thunderline.telemetry import EventLog
 
 _LOG = EventLog("web")
+_BODY_LEFT = frozenset({401, 403, 408, 413, 415, 507})
 MEDIA_TYPE = "application/problem+json"
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 408: "REQUEST_TIMEOUT", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
@@ -48,9 +49,10 @@ def problem(
         "message": message,
         "request_id": request.scope.get("request_id", ""),
     }
-    return Response(
-        json.dumps(body, default=str), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
-    )
+    sent = dict(headers or {})
+    if request.method in {"POST", "PUT"} and status in _BODY_LEFT:
+        sent["Connection"] = "close"  # else the server swallows the whole body that nobody wants
+    return Response(json.dumps(body, default=str), status_code=status, media_type=MEDIA_TYPE, headers=sent)
 
 
 def _headers(error: ThunderlineError) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Who uses a model: watch, fetch, verify, hot-reload, report. Runs far from the database."""

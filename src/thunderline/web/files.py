@@ -1,0 +1,161 @@
+"""The Data Bank: ``/files``, bytes in and out by their digest."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from thunderline.artifacts.bank import Bank
+from thunderline.artifacts.records import FileRecord
+from thunderline.artifacts.store import Store
+from thunderline.canonical import Json, new_hasher
+from thunderline.clock import to_wire
+from thunderline.errors import ChecksumMismatch, InvalidInput
+from thunderline.identity.principal import Principal
+from thunderline.telemetry import EventLog
+from thunderline.web.access import needs
+from thunderline.web.auth import current_principal, services
+from thunderline.web.ranges import parse_range
+from thunderline.web.upload import receive_upload
+from thunderline.wiring import Services
+
+router = APIRouter(tags=["files"])
+Who = Annotated[Principal, Depends(current_principal)]
+Parts = Annotated[Services, Depends(services)]
+_LOG = EventLog("web.files")
+_DIGEST_BYTES = 32
+_SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*(:?)([^:,]*)(:?)\s*(?=,|$)", re.IGNORECASE | re.ASCII)
+_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:;[\x20-\x7e]{0,100})?", re.ASCII)
+
+
+def _bank(parts: Services) -> Bank:
+    return Bank(parts.database, parts.store, parts.clock)
+
+
+def announced_digest(header: str | None, field: str) -> str | None:
+    """Return the sha256 that a digest header announces, None when it announces none.
+
+    Raises:
+        InvalidInput: a sha-256 that is not 32 bytes of base64 between colons.
+
+    Source:
+        RFC 9530, sections 2 and 3; other algorithms are ignored.
+    """
+    match = _SHA256.search(header) if header else None
+    if match is None:
+        return None
+    try:
+        digest = base64.b64decode(match[2], validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise InvalidInput(field, f"sha-256 is not :base64: but {match[0][:80]!r}") from error
+    if (match[1], match[3]) != (":", ":") or len(digest) != _DIGEST_BYTES:
+        raise InvalidInput(field, "sha-256 must be 32 bytes as :base64:")
+    return digest.hex()
+
+
+def _described(record: FileRecord) -> dict[str, Json]:
+    return {
+        "file_id": record.file_id,
+        "size": record.size_bytes,
+        "sha256": record.file_id,
+        "content_type": record.content_type,
+        "created_at": to_wire(record.created_at),
+    }
+
+
+def _headers(record: FileRecord) -> dict[str, str]:
+    digest = base64.b64encode(bytes.fromhex(record.file_id)).decode()
+    return {
+        "ETag": f'"{record.file_id}"',
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(record.size_bytes),
+        "Content-Type": record.content_type,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": "attachment",
+    }
+
+
+@router.post("/files", status_code=201)
+@needs("files:write")
+async def post_file(request: Request, who: Who, parts: Parts) -> Response:
+    """Upload a file: the raw body, or `multipart/form-data` with one part `file`; same bytes, same id."""
+    announced = {
+        announced_digest(request.headers.get(name), name) for name in ("Repr-Digest", "Content-Digest")
+    } - {None}
+    if len(announced) > 1:
+        raise InvalidInput("Repr-Digest", "Repr-Digest and Content-Digest announce different bytes")
+    record = await receive_upload(
+        request, _bank(parts), who, parts.settings.web, announced=next(iter(announced), None)
+    )
+    headers = {"Location": f"/files/{record.file_id}", "ETag": f'"{record.file_id}"'}
+    return JSONResponse(_described(record), status_code=201, headers=headers)
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    given = [one.strip().removeprefix("W/") for one in header.split(",")]
+    return "*" in given or etag in given
+
+
+@router.api_route("/files/{file_id}", methods=["GET", "HEAD"])
+@needs("files:read")
+def get_file(request: Request, who: Who, parts: Parts, file_id: str) -> Response:
+    """Download a file, or one byte range of it; the whole is compared with its digest on the way."""
+    record = _bank(parts).find(who, file_id)
+    headers = _headers(record)
+    if not _CONTENT_TYPE.fullmatch(record.content_type):
+        headers["Content-Type"] = "application/octet-stream"
+    if _matches(request.headers.get("If-None-Match"), headers["ETag"]):
+        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    wanted = request.headers.get("Range")
+    unchanged = request.headers.get("If-Range")
+    if unchanged is not None and unchanged.strip() != headers["ETag"]:
+        wanted = None
+    found = parse_range(wanted, record.size_bytes)
+    if found is None:
+        return StreamingResponse(_whole(parts.store, record), headers=headers)
+    headers["Content-Length"] = str(found.stop - found.start)
+    headers["Content-Range"] = f"bytes {found.start}-{found.stop - 1}/{record.size_bytes}"
+    chunks = parts.store.open(record.file_id, found.start, found.stop)
+    return StreamingResponse(chunks, status_code=206, headers=headers)
+
+
+def _whole(store: Store, record: FileRecord) -> Iterator[bytes]:
+    """Yield every byte, the last chunk only after the digest is known to be right.
+
+    A damaged file so ends short of its Content-Length, which every client notices.
+    """
+    running, held = new_hasher(), b""
+    for chunk in store.open(record.file_id):
+        running.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if running.hexdigest() != record.file_id:
+        error = ChecksumMismatch(record.file_id, recorded=record.file_id, read=running.hexdigest())
+        _LOG.error("file_damaged", file_id=record.file_id, error_code=error.code, problem=str(error))
+        raise error
+    yield held
+
+
+@router.get("/files/{file_id}/info")
+@needs("files:read")
+def file_info(who: Who, parts: Parts, file_id: str) -> dict[str, Json]:
+    """Return what is known of a file."""
+    return _described(_bank(parts).find(who, file_id))
+
+
+@router.delete("/files/{file_id}", status_code=204)
+@needs("files:delete")
+def delete_file(who: Who, parts: Parts, file_id: str) -> Response:
+    """Delete a file, also when it is missing; refused while anything refers to it."""
+    _bank(parts).delete(who, file_id)
+    return Response(status_code=204)
