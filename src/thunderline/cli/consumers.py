@@ -1,0 +1,92 @@
+"""``consumer``: who serves what; serve something."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from thunderline.cli.client import connected
+from thunderline.cli.models import rows_of
+from thunderline.cli.output import Output, OutputOption, emit, say
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_consumers(output: OutputOption = Output.TABLE) -> None:
+    """List consumers, what each serves, and how far it lags behind its reference.
+
+    Example: thunderline consumer list
+    """
+    with connected() as api:
+        found = rows_of(api.get("/api/consumers"), "consumers")
+    if output is Output.TABLE:
+        fields = (
+            "consumer_id",
+            "reference",
+            "watch",
+            "state",
+            "adopted",
+            "seq",
+            "lag",
+            "sha256",
+            "last_seen",
+            "reason",
+        )
+        found = [{key: one.get(key) for key in fields} for one in found]
+    emit(found, output)
+
+
+@app.command()
+def run(
+    ref: Annotated[str, typer.Option("--ref", help="The reference: name:label.")],
+    *,
+    watch: Annotated[str, typer.Option(help="events or polling.")] = "events",
+    cache: Annotated[
+        Path | None, typer.Option(help="Where copies lie; by default below the home directory.")
+    ] = None,
+    consumer_id: Annotated[str | None, typer.Option("--id", help="A stable name for this consumer.")] = None,
+) -> int:
+    """Follow a reference, keep a verified copy of what it holds, and tell of each change.
+
+    Prints one JSON line for each new version: its seq, sha256 and the file. Ctrl-C ends it.
+
+    Example: thunderline consumer run --ref digits:prod --watch polling
+    """
+    from thunderline.cli.home import home_of
+    from thunderline.consumer.consumer import Consumer
+    from thunderline.settings import load_settings
+
+    folder = cache or home_of(load_settings().settings).path / "copies"
+    stop, files = Event(), dict[str, str]()
+
+    def load(path: Path) -> Path:
+        files["path"] = str(path)
+        return path
+
+    def tell(seq: int, sha256: str) -> None:
+        sys.stdout.write(json.dumps({"seq": seq, "sha256": sha256, "path": files["path"]}) + "\n")
+        sys.stdout.flush()
+
+    with connected() as api:
+        consumer = Consumer(
+            reference=ref,
+            load=load,
+            url=api.url,
+            api_key=api.headers["X-API-Key"],
+            watch=watch,
+            cache=folder,
+            consumer_id=consumer_id,
+            on_swap=tell,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        consumer.start(wait_s=None)
+        say(f"following {ref} by {watch}; Ctrl-C ends it")
+        stop.wait()
+        consumer.stop()
+    return 0

@@ -1,0 +1,1 @@
+"""How it goes: who serves what."""
