@@ -22,7 +22,6 @@ from thunderline.process import Running
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CONTENT = b"a row, a blob and what they say of each other\n" * 1000
-DIGEST = sha256(CONTENT).hexdigest()
 SOURCE = str(Path(process.__file__).parents[1])
 
 
@@ -69,15 +68,36 @@ class Machine:
             base_url=self.board().url, headers={"X-API-Key": key}, timeout=30, trust_env=False
         )
 
-    def put(self) -> None:
+    def promote(self, number: int) -> None:
+        """Upload bytes, make a version of them and point the model's reference at it."""
+        content = CONTENT + str(number).encode()
         with self.client() as client:
-            assert client.post("/files", content=CONTENT).json()["file_id"] == DIGEST
+            assert client.post("/files", content=content).json()["file_id"] == sha256(content).hexdigest()
+            model = {"name": "kept", "gates": {"ungated": True}}
+            assert client.post("/api/models", json=model).status_code == 201
+            file = {"file_id": sha256(content).hexdigest(), "name": f"{number}.bin", "model": "kept"}
+            made = client.post("/api/artifacts", json={**file, "kind": "checkpoint"})
+            assert made.status_code == 201, made.text
+            moving = {"artifact": made.json()["uri"], "target_ref": "kept:prod", "reason": "a test"}
+            moved = client.post("/api/promotions", json=moving)
+            assert moved.status_code == 201, moved.text
 
-    def holds_what_was_put(self) -> bool:
+    def holds(self, numbers: range) -> bool:
+        """Tell whether every promotion so far is there as bytes, row, reference and numbered event."""
+        digests = [sha256(CONTENT + str(one).encode()).hexdigest() for one in numbers]
         with self.client() as client:
-            ready = client.get("/readyz")
-            found = client.get(f"/files/{DIGEST}")
-        return ready.status_code == 200 and found.content == CONTENT
+            if client.get("/readyz").status_code != 200:
+                return False
+            bytes_there = [sha256(client.get(f"/files/{one}").content).hexdigest() for one in digests]
+            rows = client.get("/api/models/kept/history").json()["history"]
+            reference = client.get("/api/models/kept/references/prod").json()
+            told = client.get("/api/events", params={"types": "fl.artifact.promoted"}).json()
+        return (
+            bytes_there == digests
+            and sorted(row["seq"] for row in rows) == [one + 1 for one in numbers]
+            and reference["sha256"] == digests[-1]
+            and [event["data"]["sha256"] for event in told] == digests
+        )
 
     def has_come_back(self, name: str, killed: Running) -> bool:
         """Tell whether everything is up and the named part is another process than before."""
@@ -115,14 +135,15 @@ def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
     came_up = machine.run("up", "--detach")
     assert came_up.returncode == 0, came_up.stderr
     assert machine.home.key_file.stat().st_mode & 0o777 == 0o600
-    machine.put()
+    machine.promote(0)
     url = machine.board().url
-    for name in ("relay", "driver", "api", "postgres"):
+    for number, name in enumerate(("relay", "driver", "api", "postgres"), start=1):
         killed = machine.part(name)
         process.send(killed, signal.SIGKILL)
         come_back = partial(machine.has_come_back, name, killed)
         assert process.wait_until(come_back, 60), f"{name} did not come back"
-        assert process.wait_until(machine.holds_what_was_put, 30)
+        machine.promote(number)
+        assert process.wait_until(partial(machine.holds, range(number + 1)), 30)
     assert machine.board().url == url
 
     board = machine.board()
@@ -135,7 +156,7 @@ def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
     came_up = machine.run("up", "--detach")
     assert came_up.returncode == 0, came_up.stderr
     assert machine.board().url == url
-    assert machine.holds_what_was_put()
+    assert machine.holds(range(5))
     shown = machine.run("status", "--output", "json")
     assert shown.returncode == 0
     assert {row["part"] for row in json.loads(shown.stdout)} == {
@@ -192,8 +213,8 @@ def test_an_outside_postgres_is_used_when_its_url_is_given(
     machine.environment["DATABASE_URL"] = postgres.dsn_of("postgres", empty_database)
     came_up = machine.run("up", "--detach")
     assert came_up.returncode == 0, came_up.stderr
-    machine.put()
-    assert machine.holds_what_was_put()
+    machine.promote(0)
+    assert process.wait_until(partial(machine.holds, range(1)), 30)
     assert not (machine.home.path / "postgres").exists()
     assert machine.run("doctor").returncode == 0
     assert machine.run("down").returncode == 0
