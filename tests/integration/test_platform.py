@@ -187,6 +187,17 @@ def test_down_in_the_middle_of_a_start_leaves_nothing(machine: Machine) -> None:
     assert machine.leftovers() == []
 
 
+def test_up_in_the_middle_of_a_stop_starts_again(machine: Machine) -> None:
+    assert machine.run("up", "--detach").returncode == 0
+    before = machine.board().supervisor
+    process.send(before, signal.SIGTERM)
+    assert process.wait_until(lambda: (now := machine.home.board()) is None or now.state == "stopping", 20)
+    again = machine.run("up", "--detach")
+    assert again.returncode == 0, again.stderr
+    assert machine.board().supervisor != before
+    assert machine.run("status").returncode == 0
+
+
 def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Machine) -> None:
     racing = [machine.start("up", "--detach") for _ in range(2)]
     said = [one.communicate(timeout=200)[1] for one in racing]

@@ -44,6 +44,7 @@ def up(
     """
     settings = load_settings(flags={"web.port": str(port)} if port is not None else {}).settings
     home = home_of(settings)
+    process.wait_until(lambda: not _is_stopping(home), _GONE_S)
     if home.is_supervised() and not supervised:
         board = _wait_until_ready(home, None)
         say(f"already running in {home.path}: {board.url} (pid {board.supervisor.pid})")
@@ -129,6 +130,11 @@ def rows_of(board: Board) -> list[dict[str, Json]]:
             }
         )
     return rows
+
+
+def _is_stopping(home: Home) -> bool:
+    board = home.board()
+    return board is not None and board.state == "stopping" and home.is_supervised()
 
 
 def _has_live_board(home: Home) -> bool:
