@@ -1,0 +1,1 @@
+"""The federated wing: specs, rounds, checkpoints; Flower underneath."""
