@@ -30,9 +30,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Defaults < `/etc/thunderline/thunderline.toml` < environment < flags. A secret may stand in a file:",
-        "add `_FILE` to its variable. An unknown name is an error. `thunderline config show` prints each value",
-        "and where it comes from.",
+        "Defaults < `/etc/thunderline/thunderline.toml` < environment < flags. A secret may stand in a",
+        "file: add `_FILE` to its variable. An unknown name is an error. `thunderline config show` prints each",
+        "value and where it comes from.",
         "",
         "| setting | environment | default |",
         "|---|---|---|",
@@ -106,8 +106,8 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "stdout is data, stderr is talk. Exit codes: 0 done, 1 error or not found, 2 usage or bad input, 3 refused",
-        "by a gate, 4 not allowed, 5 conflict, 6 integrity, 7 outside part unavailable.",
+        "stdout is data, stderr is talk. Exit codes: 0 done, 1 error or not found, 2 usage or bad input,",
+        "3 refused by a gate, 4 not allowed, 5 conflict, 6 integrity, 7 outside part unavailable.",
         "",
     ]
     root = typer.main.get_group(cli.app)
