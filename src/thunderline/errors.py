@@ -5,7 +5,7 @@ ThunderlineError(code, status, exit)
 ├── NotAuthenticated  401  4
 ├── NotPermitted      403  4
 ├── NotFound          404  1
-├── Conflict          409  5   StaleState, StillReferenced
+├── Conflict          409  5   StaleState, StillReferenced, Superseded, RoundFailed
 ├── GateRefused       409  3
 ├── IntegrityError    422  6   ArtifactError (UnsafePath, ManifestInvalid, ChecksumMismatch)
 └── Unavailable       503  7   StoreFull 507
@@ -108,6 +108,18 @@ class StillReferenced(Conflict):
         super().__init__(f"{subject} is still referred to by {named}; move or delete these first")
         self.referrers = referrers
         self.facts = {"referrers": self.referrers}
+
+
+class Superseded(Conflict):
+    """Another process has taken the work over, or it was stopped; what this one still does counts no more."""
+
+    code = "SUPERSEDED"
+
+
+class RoundFailed(Conflict):
+    """A federated round came to nothing: too few usable replies, or a strategy that gave no model."""
+
+    code = "ROUND_FAILED"
 
 
 class GateRefused(ThunderlineError):

@@ -49,7 +49,10 @@ select id::text, federation_id::text, round_id::text, kind, uri, sha256, size_by
 
 -- name: referrers
 -- What refers to a file.
-select 'artifact' as kind, id::text as id from tl.artifact where tenant_id = tl.tenant() and sha256 = %(file_id)s limit 20;
+select 'artifact' as kind, id::text as id from tl.artifact where tenant_id = tl.tenant() and sha256 = %(file_id)s
+union all
+select 'round', federation_id::text || '/' || round_num from tl.fl_round
+ where tenant_id = tl.tenant() and checkpoint_sha256 = %(file_id)s limit 20;
 
 -- name: holders
 -- How many tenants have a file (system transaction).

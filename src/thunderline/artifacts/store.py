@@ -150,13 +150,38 @@ class Store:
         Raises:
             NotFound: nothing lies there, or the URI is not one of the tenant's.
         """
+        return sha256_of_chunks(self._blobs.open(self._key_at(tenant, uri), 0, None))
+
+    def size_at(self, tenant: str, uri: str) -> int | None:
+        """Return the size in bytes of what lies at a readable URI, None when nothing does.
+
+        Raises:
+            NotFound: the URI is not one of the tenant's.
+        """
+        return self._blobs.size(self._key_at(tenant, uri))
+
+    def read_at(self, tenant: str, uri: str, *, limit_bytes: int = 1 << 30) -> bytes:
+        """Return every byte at a readable URI; the caller compares them with a digest, if it has one.
+
+        Raises:
+            NotFound: nothing lies there, or the URI is not one of the tenant's.
+            TooLarge: more than ``limit_bytes``.
+        """
+        content = bytearray()
+        for chunk in self._blobs.open(self._key_at(tenant, uri), 0, None):
+            content += chunk
+            if len(content) > limit_bytes:
+                raise TooLarge("object", f"{uri} has more than the {limit_bytes} bytes allowed")
+        return bytes(content)
+
+    def _key_at(self, tenant: str, uri: str) -> str:
         start = self.uri(tenant, "")
         if not uri.startswith(start) or (tenant == self._home_tenant and uri.startswith(f"{start}tenants/")):
             raise NotFound(f"{uri} is not in the bucket {self.bucket} of this tenant")
         key = uri.removeprefix(f"s3://{self.bucket}/")
         if any(part in {"", ".", ".."} for part in key.split("/")):
             raise NotFound(f"{uri} is no key")
-        return sha256_of_chunks(self._blobs.open(key, 0, None))
+        return key
 
     def check(self) -> None:
         """Make sure that the store can be written and has room.

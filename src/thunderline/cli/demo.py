@@ -17,6 +17,7 @@ from thunderline.canonical import Json
 from thunderline.cli.client import Api, Refused
 from thunderline.cli.demo_fleet import Fleet
 from thunderline.cli.demo_report import Facts, show_closing
+from thunderline.cli.federations import follow, line_of
 from thunderline.cli.output import say
 from thunderline.errors import ThunderlineError
 from thunderline.settings import load_settings
@@ -108,6 +109,7 @@ class Story:
     def __init__(self, api: Api, home: Path, facts: Facts) -> None:
         self._api, self._home, self._facts = api, home, facts
         self._federation = ""
+        self._spared: set[str] = set()  # digests that the story still needs
 
     def run(self) -> None:
         """Tell the whole story."""
@@ -144,6 +146,8 @@ class Story:
         spec = _SPEC.format(
             model=MODEL, base=base, seed=SEED, rounds=ROUNDS, shards=listed, validation=validation
         )
+        gates: Json = {"metric": {"metric": "accuracy", "floor": 0.8, "margin": 0.01}}
+        self._api.post("/api/models", {"name": MODEL, "gates": gates})
         say(f"3  run the federation: {ROUNDS} rounds of FedAvg on Flower, a 64-32-10 network")
         created = self._api.post_content("/api/federations", spec.encode(), "application/yaml")
         self._federation = str(created["id"])
@@ -152,35 +156,27 @@ class Story:
         return images
 
     def _watch(self) -> None:
-        shown = 0
-        while True:
-            answer = self._api.get(f"/api/federations/{self._federation}/rounds")
-            done = [one for one in _rows(answer, "rounds") if one.get("status") == "completed"]
-            for one in done[shown:]:
-                metrics = _mapping(one.get("metrics_json"))
-                accuracy = _number(metrics.get("accuracy"))
-                self._facts.accuracy_by_round.append(accuracy)
-                bar = "#" * round(accuracy * 40)
-                say(f"   round {one.get('round_num')}  accuracy {accuracy:.3f}  {bar}")
-            shown = len(done)
-            status = self._api.get(f"/api/federations/{self._federation}")
-            if status.get("status") == "failed":
-                raise Broken(f"the federation failed: {status.get('message')}")
-            if status.get("status") == "completed" and shown == ROUNDS:
-                return
-            time.sleep(0.1)
+        for one in follow(self._api, self._federation):
+            self._facts.accuracy_by_round.append(_number(_mapping(one.get("metrics_json")).get("accuracy")))
+            say(f"   {line_of(one)}")
+        found = self._api.get(f"/api/federations/{self._federation}")
+        if found.get("status") != "completed" or len(self._facts.accuracy_by_round) != ROUNDS:
+            raise Broken(f"the federation is {found.get('status')}: {found.get('message')}")
 
     def _versions(self) -> tuple[int, int, int]:
-        """Return an early good version, the best, and a bad one, as numbered by the registry."""
+        """Return a good version, the best, and a bad one, as numbered by the registry."""
         found = _rows(self._api.get(f"/api/models/{MODEL}/candidates"), "candidates")
         by_round = {int(_number(one.get("round_num"))): int(_number(one.get("version"))) for one in found}
         best = found[0]
         self._facts.candidates = len(found)
+        by_digest = {int(_number(one.get("version"))): str(one["sha256"]) for one in found}
         say(
             f"4  candidates: {len(found)}, best {MODEL}@{best.get('version')} "
             f"with {best.get('metric')} {_number(best.get('value')):.3f}"
         )
-        return by_round[4], int(_number(best.get("version"))), by_round[2]
+        wanted = by_round[4], int(_number(best.get("version"))), by_round[2]
+        self._spared = {by_digest[one] for one in wanted}
+        return wanted
 
     def _promote(self, version: int, reference: str, reason: str) -> Mapping[str, Json]:
         started = time.perf_counter()
@@ -221,7 +217,7 @@ class Story:
     def _refuse_tampered(self) -> None:
         say("7  flip one byte of an artifact in the store and try to promote it")
         found = _rows(self._api.get("/api/artifacts", federation_id=self._federation), "artifacts")
-        victim = next(one for one in found if str(one["uri"]).endswith("global-ROUND-6.safetensors"))
+        victim = next(one for one in found if one["sha256"] not in self._spared)
         key = str(victim["uri"]).removeprefix("s3://")
         _flip_last_byte(self._home / "objects" / key)
         self._refused("CHECKSUM_MISMATCH", str(victim["uri"]))

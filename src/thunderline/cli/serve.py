@@ -1,7 +1,9 @@
 """One part of the platform in this process: the API, the relay, the federation driver."""
 
+import os
 import signal
 import socket
+import sys
 from threading import Event as Stop
 from types import FrameType
 from typing import Annotated
@@ -9,7 +11,8 @@ from typing import Annotated
 import typer
 
 from thunderline import process
-from thunderline.cli.home import dsn_of
+from thunderline.cli.home import dsn_of, home_of
+from thunderline.errors import Unavailable
 from thunderline.settings import Settings, load_settings
 from thunderline.telemetry import EventLog, write_json_logs
 
@@ -81,17 +84,56 @@ def relay(parent: ParentOption = None) -> None:
 
 @app.command()
 def driver(parent: ParentOption = None) -> None:
-    """Run the federations that were started.
+    """Give every federation that was started a process of its own, and look after it.
 
     Example: thunderline serve driver
     """
     settings = _begin("driver", parent)
     from thunderline.federation.driver import Driver
+    from thunderline.federation.records import Attempt
     from thunderline.wiring import open_services
 
-    services = open_services(settings, dsn_of(settings))
-    Driver(services).run(_told())
+    home = home_of(settings)
+    home.make()
+
+    def start(attempt: Attempt) -> process.Child:
+        arguments = [
+            sys.executable, "-m", "thunderline.cli.main", "serve", "federation",
+            attempt.tenant, attempt.federation_id, str(attempt.attempt), "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        return process.start(arguments, log=home.logs / f"federation-{attempt.federation_id}.log")
+
+    services = open_services(settings, dsn_of(settings), app_connections=1)
+    Driver(services.database, services.clock, start).run(_told())
     services.close()
+
+
+@app.command(hidden=True)
+def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOption = None) -> int:
+    """Run one attempt at a federation in this process; the driver starts these.
+
+    Example: thunderline serve federation default 0199… 1
+    """
+    settings = _begin("federation", parent)
+    from thunderline.federation.progress import Places
+    from thunderline.federation.records import Attempt
+    from thunderline.federation.run import run_attempt
+    from thunderline.wiring import open_services
+
+    stop = _told()
+    services = open_services(settings, dsn_of(settings), app_connections=2)
+    try:
+        run_attempt(
+            Places(services.database, services.store, services.clock),
+            Attempt(tenant, federation_id, attempt),
+            is_told_to_end=stop.is_set,
+        )
+    except Unavailable as error:
+        _LOG.warning("attempt_waits", federation_id=federation_id, problem=str(error))
+        return error.exit
+    finally:
+        services.close()
+    return 0
 
 
 def _begin(service: str, parent: int | None) -> Settings:

@@ -30,7 +30,6 @@ class RoundResult:
 class RunPlan:
     """What a server app needs to run the rounds that are left."""
 
-    federation_id: str
     strategy: Strategy
     first_round: int  # absolute: 1, or the one after the last completed
     last_round: int

@@ -6,15 +6,14 @@ from thunderline.canonical import sha256_hex
 from thunderline.errors import InvalidInput
 
 
-def round_seed(federation_id: str, round_num: int, seed: int) -> int:
-    """Return the seed of a round: the same after a resume, another for each round and federation.
+def round_seed(round_num: int, seed: int) -> int:
+    """Return the seed of a round: another for each round, the same whenever the same spec is run.
 
     Args:
-        federation_id: a UUID, or anything that names the federation.
-        round_num: absolute, from 1.
+        round_num: absolute, from 1; so a resumed run draws what an uninterrupted one would have.
         seed: of the spec.
     """
-    return int(sha256_hex(f"{federation_id}\0{round_num}\0{seed}".encode())[:16], 16)
+    return int(sha256_hex(f"{round_num}\0{seed}".encode())[:16], 16)
 
 
 def select(clients: Sequence[int], *, fraction: float, min_available: int, seed: int) -> list[int]:

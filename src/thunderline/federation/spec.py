@@ -132,6 +132,11 @@ def check_runnable(spec: FederationSpec, *, tenant: str, bucket: str) -> None:
             "spec.datasetSpec.schema",
             f"{spec.schema!r} cannot be read by the in-process clients; use safetensors with tensors x and y",
         ),
+        (
+            spec.model_ref.format not in ("safetensors", "npz"),
+            "spec.modelRef.format",
+            f"{spec.model_ref.format!r} cannot be read by the in-process clients; use safetensors or npz",
+        ),
         (not spec.shards, "spec.datasetSpec.shards", "needs at least one shard: each is one client's data"),
     ]
     for is_refused, field, problem in refusals:

@@ -262,6 +262,10 @@ def _warnings(spec: _Spec) -> tuple[str, ...]:
         for number, shard in enumerate(spec.dataset_spec.shards)
         if shard.sha256 is None and not shard.uri.startswith("sha256:")
     ]
+    if spec.client_selector.tags:
+        found.append("spec.clientSelector.tags: in-process clients carry no tags, so every shard takes part")
+    if spec.telemetry.otlp.enabled:
+        found.append("spec.telemetry.otlp: this release sends no spans; the rounds' figures are in the API")
     if spec.dataset_spec.validation is None:
         found.append("spec.datasetSpec.validation: absent, so rounds report the clients' own figures only")
     return tuple(found)

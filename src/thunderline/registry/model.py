@@ -11,6 +11,9 @@ from thunderline.errors import InvalidInput
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _DIRECTIONS = ("higher", "lower")
+_LOWER = re.compile(
+    r"(?:^|[_./-])(?:loss|perplexity|ppl|error|rmse|mse|mae|wer|cer|latency)(?:$|[_./-])", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,15 @@ def parse_model_name(text: str, field: str = "model") -> str:
             "digit or '_', 128 at most",
         )
     return text
+
+
+def better_direction(metric: str) -> str:
+    """Return which is better of a metric, as its name says.
+
+    >>> better_direction("accuracy"), better_direction("val_perplexity")
+    ('higher', 'lower')
+    """
+    return "lower" if _LOWER.search(metric) else "higher"
 
 
 def parse_gates(document: Json, field: str = "gates") -> Gates:

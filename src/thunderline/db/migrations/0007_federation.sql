@@ -5,6 +5,8 @@ create table tl.federation (
   name text not null,
   model text not null,
   spec_yaml text not null,
+  prefix text not null,
+  rounds integer not null check (rounds >= 1),
   status text not null check (status in ('created', 'running', 'paused', 'completed', 'failed')),
   message text not null default '',
   created_by text not null,
@@ -15,6 +17,7 @@ create table tl.federation (
   lease_until timestamptz,
   primary key (tenant_id, id),
   unique (tenant_id, name),
+  unique (tenant_id, prefix),
   foreign key (tenant_id, model) references tl.model (tenant_id, name)
 );
 create index federation_running on tl.federation (lease_until) where status = 'running';

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -11,6 +11,11 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from typing_extensions import override
+
+from thunderline.federation.checkpoint import Examples
+from thunderline.federation.flower.client_app import make_client_app
+from thunderline.federation.flower.server_app import make_server_app
+from thunderline.federation.round import Progress, RunPlan
 
 _RUN = 1
 
@@ -124,3 +129,23 @@ class InProcessGrid(Grid):
     def close(self) -> None:
         """Let the threads end; one that hangs is not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run_in_process(plan: RunPlan, progress: Progress, clients: Mapping[int, Examples]) -> None:
+    """Run a federation's rounds with every client as a thread of this process.
+
+    Args:
+        plan: which rounds, from which arrays, how.
+        progress: told of every step; decides whether the next round begins.
+        clients: each client's examples, by its number.
+
+    Raises:
+        InvalidInput: too few clients, or a strategy that is not installed.
+        RoundFailed: a round came to nothing.
+    """
+    grid = InProcessGrid(make_client_app(clients.__getitem__), clients)
+    context = Context(run_id=_RUN, node_id=0, node_config={}, state=RecordDict(), run_config={})
+    try:
+        make_server_app(plan, progress)(grid, context)
+    finally:
+        grid.close()

@@ -9,7 +9,7 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.run import Run
 from typing_extensions import override
 
-from thunderline.errors import Unavailable
+from thunderline.errors import RoundFailed
 from thunderline.federation.aggregate import problem_of
 from thunderline.federation.flower.messages import to_record, train_loss_of, update_of
 from thunderline.federation.flower.strategy import make_strategy
@@ -87,7 +87,7 @@ def run_rounds(grid: Grid, plan: RunPlan, progress: Progress) -> None:
 
     Raises:
         InvalidInput: too few clients are there.
-        Unavailable: too few usable replies came; the round is void.
+        RoundFailed: too few usable replies came, or the strategy gave no model.
     """
     strategy, arrays = make_strategy(plan.strategy), plan.arrays
     for round_num in range(plan.first_round, plan.last_round + 1):
@@ -102,7 +102,7 @@ def _round(
     grid: Grid, plan: RunPlan, progress: Progress, state: tuple[FedAvg, Arrays], round_num: int
 ) -> RoundResult:
     strategy, arrays = state
-    seed = round_seed(plan.federation_id, round_num, plan.strategy.seed)
+    seed = round_seed(round_num, plan.strategy.seed)
     nodes = select(
         list(grid.get_node_ids()),
         fraction=plan.strategy.client_fraction,
@@ -119,9 +119,7 @@ def _round(
     least = min(plan.strategy.min_available, len(nodes))
     if len(taken) < max(1, least):
         told = "; ".join(f"client {one.client}: {one.reason}" for one in drops[:5])
-        raise Unavailable(
-            "clients", f"round {round_num}: {len(taken)} usable replies, {least} needed ({told})"
-        )
+        raise RoundFailed(f"round {round_num}: {len(taken)} usable replies, {least} needed ({told})")
     merged, _ = strategy.aggregate_train(round_num, taken)
     found = _global(merged, round_num)
     weights = [update_of(one).examples for one in taken]
@@ -168,8 +166,8 @@ def _problem(plan: RunPlan, arrays: Arrays, node: int, reply: Message) -> str | 
 
 def _global(merged: ArrayRecord | None, round_num: int) -> Arrays:
     if merged is None:
-        raise Unavailable("strategy", f"round {round_num}: the strategy gave no model")
+        raise RoundFailed(f"round {round_num}: the strategy gave no model")
     found = {name: np.asarray(one.numpy(), np.float32) for name, one in merged.items()}
     if not all(np.isfinite(one).all() for one in found.values()):
-        raise Unavailable("strategy", f"round {round_num}: the strategy gave NaN or infinity")
+        raise RoundFailed(f"round {round_num}: the strategy gave NaN or infinity")
     return found

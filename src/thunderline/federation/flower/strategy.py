@@ -6,13 +6,7 @@ from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx, FedTrimmedAvg
 
 from thunderline.errors import InvalidInput
 from thunderline.federation.spec import Strategy
-
-GROUP = "thunderline.strategies"
-
-
-def installed() -> list[str]:
-    """Return the names that ``custom`` may use: entry points of the group ``thunderline.strategies``."""
-    return sorted(one.name for one in entry_points(group=GROUP))
+from thunderline.federation.strategies import GROUP, installed
 
 
 def make_strategy(spec: Strategy) -> FedAvg:

@@ -1,0 +1,149 @@
+"""One attempt at a federation, in this process: read the inputs, run the rounds that are left."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+
+from thunderline.errors import ArtifactError, NotFound, Superseded, ThunderlineError, Unavailable
+from thunderline.events.catalog import ClientDropped, ClientJoined
+from thunderline.events.outbox import append
+from thunderline.federation.checkpoint import Examples, read_arrays, read_examples
+from thunderline.federation.flower.in_process import run_in_process
+from thunderline.federation.inputs import Input, base_of, read_input, shards_of, validation_of
+from thunderline.federation.lifecycle import fail
+from thunderline.federation.network import Arrays, depth_of
+from thunderline.federation.progress import Places, RecordedProgress, client_id
+from thunderline.federation.records import Attempt, Round, find_federation, hold, last_round
+from thunderline.federation.round import RunPlan
+from thunderline.federation.spec import FederationSpec
+from thunderline.federation.spec_document import parse_spec
+from thunderline.registry.lineage import Edge
+from thunderline.registry.records import add_edges
+from thunderline.release import VERSION
+from thunderline.telemetry import EventLog
+
+_LOG = EventLog("federation.run")
+
+
+def run_attempt(places: Places, attempt: Attempt, *, is_told_to_end: Callable[[], bool]) -> None:
+    """Run a federation until it is done, paused, stopped or unable to go on; its rows tell which.
+
+    Args:
+        places: database, store, clock.
+        attempt: as claimed.
+        is_told_to_end: asked before each round.
+
+    Raises:
+        Unavailable: Postgres or the store is away; another attempt goes on after the last completed round.
+    """
+    try:
+        _run(places, attempt, is_told_to_end)
+    except Superseded as error:
+        _LOG.warning("attempt_superseded", federation_id=attempt.federation_id, problem=str(error))
+    except Unavailable:
+        raise
+    except ThunderlineError as error:
+        _LOG.error("federation_failed", federation_id=attempt.federation_id, problem=str(error))
+        _fail(places, attempt, str(error))
+
+
+def _fail(places: Places, attempt: Attempt, reason: str) -> None:
+    try:
+        fail(places.database, attempt, reason, clock=places.clock)
+    except Superseded as error:
+        _LOG.warning("attempt_superseded", federation_id=attempt.federation_id, problem=str(error))
+
+
+def _run(places: Places, attempt: Attempt, is_told_to_end: Callable[[], bool]) -> None:
+    with places.database.transaction(attempt.tenant) as connection:
+        federation = find_federation(connection, attempt.federation_id, is_id=True)
+        done = last_round(connection, attempt.federation_id)
+    spec = parse_spec(federation.spec_yaml.encode(), bucket=places.store.bucket)
+    inputs = _Inputs(places, attempt.tenant)
+    arrays = _starting_arrays(places, inputs, spec, done)
+    validation = validation_of(spec)
+    held_out = read_examples(inputs.read(validation)) if validation else None
+    first_round = done.round_num + 1 if done else 1
+    clients, refused = inputs.clients(spec)
+    _join(
+        places,
+        attempt,
+        first_round=first_round,
+        clients=clients,
+        refused=refused,
+        edges=inputs.edges(federation.id),
+    )
+    plan = RunPlan(
+        strategy=spec.strategy,
+        first_round=first_round,
+        last_round=spec.rounds,
+        timeout_s=spec.timeout_s,
+        arrays=arrays,
+        examples={number: len(one.y) for number, one in clients.items()},
+    )
+    progress = RecordedProgress(
+        places, attempt, federation, spec, held_out=held_out, is_told_to_end=is_told_to_end
+    )
+    run_in_process(plan, progress, clients)
+
+
+def _starting_arrays(places: Places, inputs: "_Inputs", spec: FederationSpec, done: Round | None) -> Arrays:
+    """Return the last checkpoint's arrays, or those of the model that the spec names."""
+    base = read_arrays(inputs.read(base_of(spec)), spec.model_ref.format)
+    depth_of(base)
+    if done is None or done.checkpoint_sha256 is None:
+        return base
+    return read_arrays(places.store.read(done.checkpoint_sha256), spec.format)
+
+
+class _Inputs:
+    """Reads what a spec names and remembers which bytes it was."""
+
+    def __init__(self, places: Places, tenant: str) -> None:
+        self._places, self._tenant = places, tenant
+        self._read: list[tuple[str, str]] = []  # relation and digest
+
+    def read(self, one: Input) -> bytes:
+        """Return the bytes of an input, checked."""
+        found = read_input(self._places.database, self._places.store, self._tenant, one)
+        self._read.append((one.relation, found.sha256))
+        return found.content
+
+    def clients(self, spec: FederationSpec) -> tuple[dict[int, Examples], dict[int, str]]:
+        """Return each client's examples by its number; and for each that cannot take part, why not."""
+        found: dict[int, Examples] = {}
+        refused: dict[int, str] = {}
+        for number, one in enumerate(shards_of(spec)):
+            try:
+                found[number] = read_examples(self.read(one))
+            except (ArtifactError, NotFound) as error:
+                refused[number] = str(error)
+        return found, refused
+
+    def edges(self, federation_id: str) -> list[Edge]:
+        """Return where the federation came from: its inputs, and the code that ran it."""
+        code = f"thunderline=={VERSION} flwr=={version('flwr')} numpy=={version('numpy')}"
+        return [
+            *(Edge("federation", federation_id, named, "file", digest) for named, digest in self._read),
+            Edge("federation", federation_id, "run_by", "code", code),
+        ]
+
+
+def _join(
+    places: Places,
+    attempt: Attempt,
+    *,
+    first_round: int,
+    clients: Iterable[int],
+    refused: dict[int, str],
+    edges: list[Edge],
+) -> None:
+    """Tell, at the beginning of an attempt, which clients take part and which cannot."""
+    now, identity = places.clock.now(), attempt.federation_id
+    with places.database.transaction(attempt.tenant) as connection:
+        hold(connection, attempt)
+        add_edges(connection, edges, at=now)
+        for number in clients:
+            append(connection, ClientJoined(identity, client_id(number)), at=now)
+        for number, reason in refused.items():
+            append(connection, ClientDropped(identity, client_id(number), first_round, reason), at=now)
+    _LOG.info("clients_joined", federation_id=identity, refused=len(refused))
