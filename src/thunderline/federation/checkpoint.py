@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from safetensors import SafetensorError
@@ -9,6 +10,7 @@ from safetensors.numpy import load, save
 
 from thunderline.errors import ArtifactError, InvalidInput
 from thunderline.federation.network import Arrays, Floats, Labels
+from thunderline.federation.npy import read_npy
 
 _DIMENSIONS = 2
 
@@ -48,18 +50,25 @@ def read_arrays(content: bytes, format: str = "safetensors") -> dict[str, Floats
         ArtifactError: not of that format, empty, not float32, or with NaN or infinity.
     """
     try:
-        if format == "npz":
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                found = {name: archive[name] for name in archive.files}
-        else:
-            found = load(content)
-    except (SafetensorError, ValueError, OSError, EOFError) as error:
+        found = _read_npz(content) if format == "npz" else load(content)
+    except (SafetensorError, BadZipFile, ValueError, OSError, EOFError) as error:
         raise ArtifactError(f"not a {format} file: {error}") from error
     if not found:
         raise ArtifactError("the file holds no array")
     for name, array in found.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise ArtifactError(f"array {name} is {array.dtype}, or holds NaN or infinity; float32 is needed")
+    return found
+
+
+def _read_npz(content: bytes) -> dict[str, Floats]:
+    """Read each member by its own header; stored members only, so that none is larger than the file."""
+    found: dict[str, Floats] = {}
+    with ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            if member.compress_type != ZIP_STORED or member.file_size > len(content):
+                raise ValueError(f"{member.filename} is compressed; write it with numpy.savez")
+            found[member.filename.removesuffix(".npy")] = read_npy(archive.read(member))
     return found
 
 

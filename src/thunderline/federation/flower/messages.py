@@ -1,6 +1,5 @@
 """Arrays in and out of Flower's records, without trusting what a reply claims."""
 
-import io
 import math
 
 import numpy as np
@@ -8,6 +7,7 @@ from flwr.app import Array, ArrayRecord, Message
 
 from thunderline.federation.aggregate import Update
 from thunderline.federation.network import Arrays, Floats
+from thunderline.federation.npy import read_npy
 
 ARRAYS, METRICS, CONFIG, EXAMPLES = "arrays", "metrics", "config", "num-examples"
 
@@ -27,16 +27,9 @@ def from_record(record: ArrayRecord) -> dict[str, Floats]:
 
 
 def _array(array: Array) -> Floats:
-    """Read an npy payload by its header, allocating no more than was received."""
-    content = io.BytesIO(array.data)
-    version = np.lib.format.read_magic(content)
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(content)
-    if (array.stype, version, is_fortran, dtype) != ("numpy.ndarray", (1, 0), False, np.dtype("<f4")):
-        raise ValueError(f"layout {array.stype} {version} {dtype}")
-    flat = np.frombuffer(array.data, np.dtype("<f4"), offset=content.tell())
-    if flat.size != math.prod(shape):
-        raise ValueError(f"{flat.size} numbers for shape {shape}")
-    return flat.reshape(shape).copy()
+    if array.stype != "numpy.ndarray":
+        raise ValueError(f"layout {array.stype}")
+    return read_npy(array.data)
 
 
 def update_of(reply: Message) -> Update:
