@@ -53,15 +53,18 @@ def run(
 ) -> int:
     """Follow a reference, keep a verified copy of what it holds, and tell of each change.
 
-    Prints one JSON line for each new version: its seq, sha256 and the file. Ctrl-C ends it.
+    Prints one JSON line for each new version: its seq, sha256 and the file; "is_from_copy" says that the API
+    does not answer and the last verified copy serves. Ctrl-C ends it.
 
     Example: thunderline consumer run --ref digits:prod --watch polling
     """
     from thunderline.cli.home import home_of
     from thunderline.consumer.consumer import Consumer
+    from thunderline.promotion.stage import parse_target
     from thunderline.settings import load_settings
 
-    folder = cache or home_of(load_settings().settings).path / "copies"
+    own = consumer_id or parse_target(ref, "--ref").ref.replace(":", "-")
+    folder = cache or home_of(load_settings().settings).path / "copies" / own
     stop, files = Event(), dict[str, str]()
 
     def load(path: Path) -> Path:
@@ -69,7 +72,10 @@ def run(
         return path
 
     def tell(seq: int, sha256: str) -> None:
-        sys.stdout.write(json.dumps({"seq": seq, "sha256": sha256, "path": files["path"]}) + "\n")
+        line: dict[str, object] = {"seq": seq, "sha256": sha256, "path": files["path"]}
+        if consumer.stats().is_from_copy:
+            line["is_from_copy"] = True
+        sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
 
     with connected() as api:

@@ -6,8 +6,10 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from thunderline.errors import Unavailable
+from thunderline.telemetry import EventLog
 
 Model = TypeVar("Model")
+_LOG = EventLog("consumer.reload")
 
 
 class _Slot(Generic[Model]):
@@ -45,8 +47,12 @@ class _Slot(Generic[Model]):
             self._end()
 
     def _end(self) -> None:
-        if self._close is not None:
+        if self._close is None:
+            return
+        try:
             self._close(self.model)
+        except Exception as error:  # noqa: BLE001 -- runs inside some request or swap, which must not fail for it
+            _LOG.error("model_not_closed", exception=error)
 
 
 class Switch(Generic[Model]):
@@ -60,6 +66,8 @@ class Switch(Generic[Model]):
         """
         self._close = close
         self._slot: _Slot[Model] | None = None
+        self._lock = Lock()
+        self._is_ended = False
 
     @property
     def is_empty(self) -> bool:
@@ -68,9 +76,12 @@ class Switch(Generic[Model]):
 
     def swap(self, model: Model) -> None:
         """Let a model serve from now on; the one before it ends with its last use."""
-        before, self._slot = self._slot, _Slot(model, self._close)
-        if before is not None:
-            before.retire()
+        slot = _Slot(model, self._close)
+        with self._lock:
+            out = slot if self._is_ended else self._slot  # loaded too late: it never serves
+            self._slot = None if self._is_ended else slot
+        if out is not None:
+            out.retire()
 
     @contextmanager
     def use(self) -> Iterator[Model]:
@@ -91,7 +102,9 @@ class Switch(Generic[Model]):
             slot.drop()
 
     def end(self) -> None:
-        """Close what serves, after its last use."""
-        slot, self._slot = self._slot, None
+        """Close what serves, after its last use; whatever comes later is closed at once."""
+        with self._lock:
+            self._is_ended = True
+            slot, self._slot = self._slot, None
         if slot is not None:
             slot.retire()

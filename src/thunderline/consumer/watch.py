@@ -1,6 +1,8 @@
 """Following a reference: what it holds now, and when to look again."""
 
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event, Thread
@@ -33,21 +35,24 @@ class Wanted:
     promoted_at: datetime
 
 
-def parse_wanted(content: bytes, *, model: str) -> Wanted:
+def parse_wanted(content: bytes, *, model: str, label: str) -> Wanted:
     """Read a reference document.
 
     Args:
         content: as the API or the store gives it.
         model: whose it must be.
+        label: which of the model's references it must be, whatever word it goes by.
 
     Raises:
-        InvalidInput: not a reference document of this model.
+        InvalidInput: not a reference document of this reference.
     """
     told = parse_json(content, field="reference", limit_bytes=_LIMIT)
     if not isinstance(told, Mapping) or told.get("schema") != "thunderline/reference/v1":
         raise InvalidInput("reference", "not a thunderline/reference/v1 document; is the URL right?")
-    if told.get("model") != model:
-        raise InvalidInput("reference", f"expected model {model}, got {told.get('model')!r}")
+    if (told.get("model"), told.get("label")) != (model, label):
+        raise InvalidInput(
+            "reference", f"expected {model}:{label}, got {told.get('model')!r}:{told.get('label')!r}"
+        )
     try:
         moment = datetime.fromisoformat(str(told.get("promoted_at")))
     except ValueError as error:
@@ -92,6 +97,7 @@ class Watch:
         self._news, self._stop = Event(), Event()
         self._client = httpx.Client(timeout=_TIMEOUT, headers=self._headers, trust_env=False)
         self._listener: Thread | None = None
+        self._stream: httpx.Response | None = None
         self.last_event_id: str | None = None
 
     def start(self) -> None:
@@ -105,8 +111,17 @@ class Watch:
         self._stop.set()
         self._news.set()
         self._client.close()
+        self._cut()
         if self._listener is not None:
             self._listener.join(timeout=5)
+
+    def _cut(self) -> None:
+        """End the open stream at once; its reader may else wait for the next keep-alive."""
+        stream = self._stream.extensions.get("network_stream") if self._stream is not None else None
+        opened: object = stream.get_extra_info("socket") if stream is not None else None
+        if isinstance(opened, socket.socket):
+            with suppress(OSError):  # the other side was faster
+                opened.shutdown(socket.SHUT_RDWR)
 
     def look(self) -> Wanted | None:
         """Return what the reference holds, None when it holds what it held at the last look.
@@ -137,7 +152,7 @@ class Watch:
             content += chunk
             if len(content) > _LIMIT:
                 raise InvalidInput("reference", f"longer than {_LIMIT} bytes")
-        found = parse_wanted(content, model=self._model)
+        found = parse_wanted(content, model=self._model, label=self._label)
         self._etag = response.headers.get("etag")
         return found
 
@@ -161,11 +176,12 @@ class Watch:
         while not self._stop.is_set():
             try:
                 self._follow()
-                pause = _AGAIN_S[0]
             except (httpx.HTTPError, ThunderlineError) as error:
                 if not self._stop.is_set():
                     _LOG.warning("event_stream_broke", problem=str(error), again_in_s=pause)
+            was_open, self._stream = self._stream is not None, None
             self._news.set()  # whatever happened meanwhile is seen by looking
+            pause = _AGAIN_S[0] if was_open else pause
             self._stop.wait(pause)
             pause = min(pause * 2, _AGAIN_S[1])
 
@@ -181,6 +197,7 @@ class Watch:
         ) as response:
             if response.status_code != _OK:
                 raise Unavailable("api", f"the event stream answered {response.status_code}")
+            self._stream = response
             self._news.set()
             for line in response.iter_lines():
                 if self._stop.is_set():
