@@ -8,6 +8,7 @@ import httpx
 
 from thunderline.canonical import Hasher, new_hasher, parse_digest
 from thunderline.errors import (
+    ArtifactError,
     ChecksumMismatch,
     NotAuthenticated,
     NotFound,
@@ -18,7 +19,7 @@ from thunderline.errors import (
 
 _CHUNK = 1 << 20
 _TIMEOUT = httpx.Timeout(10, read=60)
-_OK, _PARTIAL, _BAD_RANGE = 200, 206, 416
+_OK, _PARTIAL, _BAD_RANGE, _DAMAGED = 200, 206, 416, 422
 
 
 def download(
@@ -48,6 +49,7 @@ def download(
 
     Raises:
         ChecksumMismatch: other bytes came; the part is removed.
+        ArtifactError: the server found its own copy damaged.
         TooLarge: more than ``size_bytes`` came.
         NotFound: there is no such file.
         NotAuthenticated: the key is not valid.
@@ -60,7 +62,11 @@ def download(
     try:
         running = _fetch(f"{url}/files/{file_id}", part, dict(headers), size_bytes, timeout)
     except httpx.TransportError as error:
-        raise Unavailable("api", f"{url} broke off ({error}); the part fetched so far is kept") from error
+        raise Unavailable(
+            "api",
+            f"{url} broke off ({error}); the part fetched so far is kept. If it breaks off again and again, "
+            f"the store may be damaged: thunderline artifact verify {file_id}",
+        ) from error
     if running.hexdigest() != file_id:
         part.unlink(missing_ok=True)
         raise ChecksumMismatch(str(target), recorded=file_id, read=running.hexdigest())
@@ -111,6 +117,11 @@ def _refused(response: httpx.Response, url: str) -> Exception:
     leaf = {401: NotAuthenticated, 403: NotPermitted, 404: NotFound}.get(response.status_code)
     if leaf is not None:
         return leaf(f"{url} answered {response.status_code}")
+    if response.status_code == _DAMAGED:
+        return ArtifactError(
+            f"{url}: the store holds other bytes than recorded (CHECKSUM_MISMATCH); restore the object "
+            "from a copy, or promote another artifact"
+        )
     return Unavailable("api", f"{url} answered {response.status_code}")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Annotated
@@ -121,11 +122,16 @@ def get_file(request: Request, who: Who, parts: Parts, file_id: str) -> Response
         wanted = None
     found = parse_range(wanted, record.size_bytes)
     if found is None:
-        return StreamingResponse(_whole(parts.store, record), headers=headers)
+        return StreamingResponse(_begun(_whole(parts.store, record)), headers=headers)
     headers["Content-Length"] = str(found.stop - found.start)
     headers["Content-Range"] = f"bytes {found.start}-{found.stop - 1}/{record.size_bytes}"
     chunks = parts.store.open(record.file_id, found.start, found.stop)
     return StreamingResponse(chunks, status_code=206, headers=headers)
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Fetch the first chunk before the answer begins: a missing or short damaged file is refused aloud."""
+    return itertools.chain([next(chunks)], chunks)
 
 
 def _whole(store: Store, record: FileRecord) -> Iterator[bytes]:
