@@ -78,7 +78,9 @@ def api(services: Services) -> Iterator[RunningApi]:
         for tenant, key in keys.items():
             add_key(connection, key, tenant=tenant, owner="admin", scopes=SCOPES)
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create_app(services), http="httptools", ws="none", log_config=None, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     serving = Thread(target=server.run, args=([listening],), daemon=True)
     serving.start()
