@@ -1,10 +1,11 @@
 """From a request to the services and the principal."""
 
 from typing import Annotated
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
 
-from thunderline.errors import NotAuthenticated, NotPermitted
+from thunderline.errors import InvalidInput, NotAuthenticated, NotPermitted
 from thunderline.identity.principal import Principal
 from thunderline.web.access import PUBLIC, right_of
 from thunderline.wiring import Services
@@ -29,6 +30,7 @@ def authorize(request: Request, parts: Annotated[Services, Depends(services)]) -
     Raises:
         NotAuthenticated: no valid key.
         NotPermitted: the key lacks the right, or the route declares none.
+        InvalidInput: a zero byte in the address, which no name and no row can hold.
     """
     right = right_of(request.scope.get("endpoint"))
     if right == PUBLIC:
@@ -37,6 +39,8 @@ def authorize(request: Request, parts: Annotated[Services, Depends(services)]) -
     if right is None:
         raise NotPermitted("this route declares no right, so nobody may call it")
     principal.require(right)
+    if b"\0" in unquote_to_bytes(f"{request.url.path}?{request.url.query}"):
+        raise InvalidInput("url", "a zero byte (%00) is part of no name here; leave it out")
     return principal
 
 

@@ -1,7 +1,8 @@
 """JSON bodies, read strictly: bounded, no doubled keys, no NaN, no unknown fields."""
 
+import asyncio
 import difflib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -10,7 +11,9 @@ from starlette.requests import ClientDisconnect
 
 from thunderline.canonical import Json
 from thunderline.document import JSON_LIMIT_BYTES, parse_json
-from thunderline.errors import InvalidInput, TooLarge
+from thunderline.errors import InvalidInput, TimedOut, TooLarge
+from thunderline.web.auth import services
+from thunderline.wiring import Services
 
 
 class Document(BaseModel):
@@ -22,21 +25,45 @@ class Document(BaseModel):
 Form = TypeVar("Form", bound=Document)
 
 
-async def raw_body(request: Request) -> bytes:
+async def incoming(request: Request, idle_timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield a body as it comes.
+
+    Args:
+        request: whose body.
+        idle_timeout_s: the longest silence.
+
+    Raises:
+        TimedOut: nothing came for too long.
+        InvalidInput: the caller went away in the middle.
+    """
+    stream = request.stream()
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(idle_timeout_s):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            yield chunk
+    except TimeoutError as error:
+        raise TimedOut("body", f"nothing came for {idle_timeout_s:g} s; send it again") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("body", "the connection ended before the body did; nothing was kept") from error
+
+
+async def raw_body(request: Request, parts: Annotated[Services, Depends(services)]) -> bytes:
     """Read a small body whole.
 
     Raises:
         TooLarge: more than 1 MiB.
+        TimedOut: nothing came for too long.
         InvalidInput: the caller went away in the middle.
     """
     content = bytearray()
-    try:
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > JSON_LIMIT_BYTES:
-                raise TooLarge("body", f"more than the {JSON_LIMIT_BYTES} bytes allowed")
-    except ClientDisconnect as error:
-        raise InvalidInput("body", "the connection ended before the body did") from error
+    async for chunk in incoming(request, parts.settings.web.idle_timeout_s):
+        content += chunk
+        if len(content) > JSON_LIMIT_BYTES:
+            raise TooLarge("body", f"more than the {JSON_LIMIT_BYTES} bytes allowed")
     return bytes(content)
 
 

@@ -1,9 +1,7 @@
 """The Data Bank: ``/files``, bytes in and out by their digest."""
 
 import base64
-import binascii
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -15,11 +13,13 @@ from thunderline.artifacts.records import FileRecord
 from thunderline.artifacts.store import Store
 from thunderline.canonical import Json, new_hasher
 from thunderline.clock import to_wire
-from thunderline.errors import ChecksumMismatch, InvalidInput
+from thunderline.errors import ChecksumMismatch
 from thunderline.identity.principal import Principal
 from thunderline.telemetry import EventLog
 from thunderline.web.access import needs
 from thunderline.web.auth import current_principal, services
+from thunderline.web.content_type import sane_content_type
+from thunderline.web.digests import announced_by
 from thunderline.web.ranges import parse_range
 from thunderline.web.upload import receive_upload
 from thunderline.wiring import Services
@@ -28,34 +28,10 @@ router = APIRouter(tags=["files"])
 Who = Annotated[Principal, Depends(current_principal)]
 Parts = Annotated[Services, Depends(services)]
 _LOG = EventLog("web.files")
-_DIGEST_BYTES = 32
-_SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*(:?)([^:,]*)(:?)\s*(?=,|$)", re.IGNORECASE | re.ASCII)
-_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:;[\x20-\x7e]{0,100})?", re.ASCII)
 
 
 def _bank(parts: Services) -> Bank:
     return Bank(parts.database, parts.store, parts.clock)
-
-
-def announced_digest(header: str | None, field: str) -> str | None:
-    """Return the sha256 that a digest header announces, None when it announces none.
-
-    Raises:
-        InvalidInput: a sha-256 that is not 32 bytes of base64 between colons.
-
-    Source:
-        RFC 9530, sections 2 and 3; other algorithms are ignored.
-    """
-    match = _SHA256.search(header) if header else None
-    if match is None:
-        return None
-    try:
-        digest = base64.b64decode(match[2], validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise InvalidInput(field, f"sha-256 is not :base64: but {match[0][:80]!r}") from error
-    if (match[1], match[3]) != (":", ":") or len(digest) != _DIGEST_BYTES:
-        raise InvalidInput(field, "sha-256 must be 32 bytes as :base64:")
-    return digest.hex()
 
 
 def _described(record: FileRecord) -> dict[str, Json]:
@@ -75,7 +51,7 @@ def _headers(record: FileRecord) -> dict[str, str]:
         "Repr-Digest": f"sha-256=:{digest}:",
         "Accept-Ranges": "bytes",
         "Content-Length": str(record.size_bytes),
-        "Content-Type": record.content_type,
+        "Content-Type": sane_content_type(record.content_type),
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": "attachment",
     }
@@ -85,14 +61,10 @@ def _headers(record: FileRecord) -> dict[str, str]:
 @needs("files:write")
 async def post_file(request: Request, who: Who, parts: Parts) -> Response:
     """Upload a file: the raw body, or `multipart/form-data` with one part `file`; same bytes, same id."""
-    announced = {
-        announced_digest(request.headers.get(name), name) for name in ("Repr-Digest", "Content-Digest")
-    } - {None}
-    if len(announced) > 1:
-        raise InvalidInput("Repr-Digest", "Repr-Digest and Content-Digest announce different bytes")
-    record = await receive_upload(
-        request, _bank(parts), who, parts.settings.web, announced=next(iter(announced), None)
+    announced = announced_by(
+        [(name, request.headers.getlist(name)) for name in ("Repr-Digest", "Content-Digest")]
     )
+    record = await receive_upload(request, _bank(parts), who, parts.settings.web, announced=announced)
     headers = {"Location": f"/files/{record.file_id}", "ETag": f'"{record.file_id}"'}
     return JSONResponse(_described(record), status_code=201, headers=headers)
 
@@ -110,8 +82,6 @@ def get_file(request: Request, who: Who, parts: Parts, file_id: str) -> Response
     """Download a file, or one byte range of it; the whole is compared with its digest on the way."""
     record = _bank(parts).find(who, file_id)
     headers = _headers(record)
-    if not _CONTENT_TYPE.fullmatch(record.content_type):
-        headers["Content-Type"] = "application/octet-stream"
     if _matches(request.headers.get("If-None-Match"), headers["ETag"]):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
     if request.method == "HEAD":

@@ -1,12 +1,17 @@
-"""A request's id: taken if it is sane, made if absent, echoed always."""
+"""A request's id: taken if it is sane, made if absent, echoed and logged always."""
 
 import re
+import time
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from thunderline.telemetry import EventLog
+
 _SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _HEADER = b"x-request-id"
+_LOG = EventLog("web.request")
+_UNLOGGED = frozenset({"/healthz", "/readyz"})  # asked every second by whoever watches
 
 
 class RequestId:
@@ -24,9 +29,24 @@ class RequestId:
         chosen = given if _SANE.fullmatch(given) else uuid4().hex.encode()
         scope["request_id"] = chosen.decode("ascii")
 
+        started = time.monotonic()
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
+                _tell(scope, message["status"], time.monotonic() - started)
                 message["headers"] = [*message["headers"], (_HEADER, chosen)]
             await send(message)
 
         await self._app(scope, receive, answer)
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    if scope["path"] not in _UNLOGGED:
+        _LOG.info(
+            "request_answered",
+            request_id=scope["request_id"],
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 1),
+        )

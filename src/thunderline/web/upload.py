@@ -1,18 +1,19 @@
 """Taking an upload in: constant memory, one batch being written while the next arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from thunderline.artifacts.bank import Bank
 from thunderline.artifacts.blob_store import Receiver
 from thunderline.artifacts.records import FileRecord
 from thunderline.canonical import new_hasher
-from thunderline.errors import ChecksumMismatch, InvalidInput, TimedOut, TooLarge, UnsupportedType
+from thunderline.errors import ChecksumMismatch, InvalidInput, TooLarge, UnsupportedType
 from thunderline.identity.principal import Principal
 from thunderline.settings import WebSettings
+from thunderline.web.body import incoming
+from thunderline.web.content_type import sane_content_type
 from thunderline.web.multipart import FilePart
 
 _BATCH = 1 << 20
@@ -44,7 +45,7 @@ async def receive_upload(
     receiver = await asyncio.to_thread(bank.store.receive, expected_bytes=expected_bytes)
     pump = _Pump(receiver, part, limits.max_upload_bytes)
     try:
-        async for chunk in _chunks(request, limits.idle_timeout_s):
+        async for chunk in incoming(request, limits.idle_timeout_s):
             await pump.take(chunk)
         raw_digest = await pump.finish()
         if announced is not None and part is not None and raw_digest != announced:
@@ -53,7 +54,7 @@ async def receive_upload(
             bank.keep,
             who,
             receiver,
-            content_type=part.content_type if part else content_type,
+            content_type=sane_content_type(part.content_type if part else content_type),
             expected=announced if part is None else None,
         )
     except ChecksumMismatch as error:
@@ -79,22 +80,6 @@ def _announced_bytes(request: Request, limits: WebSettings) -> int | None:
 
 def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge("body", f"more than the {limit_bytes} bytes allowed; the setting is web.max_upload_bytes")
-
-
-async def _chunks(request: Request, idle_timeout_s: float) -> AsyncIterator[bytes]:
-    stream = request.stream()
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(idle_timeout_s):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                return
-            yield chunk
-    except TimeoutError as error:
-        raise TimedOut("body", f"nothing came for {idle_timeout_s:g} s; send it again") from error
-    except ClientDisconnect as error:
-        raise InvalidInput("body", "the connection ended before the body did; nothing was kept") from error
 
 
 class _Pump:
