@@ -152,6 +152,7 @@ class FilesystemStore:
         try:
             descriptor = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
+            self._refuse_if_gone()
             raise NotFound(f"there is no object {key}") from error
         except OSError as error:
             _failed(error, f"opening {key}")
@@ -162,9 +163,15 @@ class FilesystemStore:
         try:
             return self.path(key).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
+            self._refuse_if_gone()
             return None
         except OSError as error:
             _failed(error, f"looking at {key}")
+
+    def _refuse_if_gone(self) -> None:
+        """Tell an object that is not there from a store that is not there, such as an unmounted volume."""
+        if not self.temporary.is_dir():
+            raise Unavailable("store", f"the directory {self.root} is gone; is its volume mounted?")
 
     def copy(self, digest: str, key: str) -> None:
         """Link a readable key to the blob, by a name of its own and a rename."""

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import closing
 from threading import Event as Stop
 from types import FrameType
 from typing import Annotated
@@ -121,18 +122,14 @@ def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOpti
     from thunderline.wiring import open_services
 
     stop = _told()
-    services = open_services(settings, dsn_of(settings), app_connections=2)
     try:
-        run_attempt(
-            Places(services.database, services.store, services.clock),
-            Attempt(tenant, federation_id, attempt),
-            is_told_to_end=stop.is_set,
-        )
+        services = open_services(settings, dsn_of(settings), app_connections=2)
+        places = Places(services.database, services.store, services.clock)
+        with closing(services):
+            run_attempt(places, Attempt(tenant, federation_id, attempt), is_told_to_end=stop.is_set)
     except Unavailable as error:
         _LOG.warning("attempt_waits", federation_id=federation_id, problem=str(error))
         return error.exit
-    finally:
-        services.close()
     return 0
 
 
