@@ -14,6 +14,8 @@ JSON_LIMIT_BYTES = 1 << 20
 YAML_LIMIT_BYTES = 256 << 10
 _DEPTH = 32
 _EVENTS = 20_000
+_MOST_WHOLE = 2**53 - 1  # beyond it, readers of JSON disagree
+_UNKEPT = re.compile("[\0\ud800-\udfff]")  # in no Postgres text, and in no UTF-8
 
 
 class _Doubled(ValueError):
@@ -42,11 +44,12 @@ def parse_json(content: bytes, *, field: str = "body", limit_bytes: int = JSON_L
         limit_bytes: the largest accepted size.
 
     Raises:
-        InvalidInput: not UTF-8, not JSON, a doubled key, NaN or infinity, nested deeper than 32.
+        InvalidInput: not UTF-8, not JSON, a doubled key, NaN or infinity, a whole number beyond 2**53 - 1,
+            a zero character, half of a surrogate pair, nested deeper than 32.
         TooLarge: more than ``limit_bytes``.
 
     Source:
-        RFC 8259; doubled keys and NaN refused as in RFC 7493 (I-JSON).
+        RFC 8259, narrowed as in RFC 7493 (I-JSON).
     """
     if len(content) > limit_bytes:
         raise TooLarge(field, f"{len(content)} bytes, more than the {limit_bytes} allowed")
@@ -65,14 +68,30 @@ def parse_json(content: bytes, *, field: str = "body", limit_bytes: int = JSON_L
 def _check_depth(value: Json, depth: int = 0) -> None:
     if depth > _DEPTH:
         raise ValueError(f"nested deeper than {_DEPTH} levels")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number is too large")
-    if isinstance(value, dict):
-        for one in value.values():
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, int | float):
+        _check_number(value)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            _check_text(key)
             _check_depth(one, depth + 1)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Sequence):
         for one in value:
             _check_depth(one, depth + 1)
+
+
+def _check_number(number: float) -> None:
+    if isinstance(number, int):
+        if abs(number) > _MOST_WHOLE:
+            raise ValueError(f"a whole number is beyond {_MOST_WHOLE}; send it as a string")
+    elif not math.isfinite(number):
+        raise ValueError("a number is too large")
+
+
+def _check_text(text: str) -> None:
+    if _UNKEPT.search(text):
+        raise ValueError("a string holds a zero character or half of a surrogate pair")
 
 
 _NULL = re.compile(r"~|null|", re.ASCII)
