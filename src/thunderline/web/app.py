@@ -60,6 +60,7 @@ def create_app(services: Services) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # an address has one spelling
     )
     app.state.services = services
     return _furnished(app)
@@ -68,7 +69,14 @@ def create_app(services: Services) -> FastAPI:
 def describe_app() -> FastAPI:
     """Make the application without services: it serves nothing, its routes can be read."""
     return _furnished(
-        FastAPI(title="Thunderline", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None)
+        FastAPI(
+            title="Thunderline",
+            version=VERSION,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        )
     )
 
 

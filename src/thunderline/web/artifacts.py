@@ -8,7 +8,7 @@ from pydantic import Field
 
 from thunderline.artifacts.artifact import Artifact, format_of
 from thunderline.artifacts.manifest import parse_path
-from thunderline.artifacts.records import artifact_by_id, artifacts, find_file, record_artifact
+from thunderline.artifacts.records import artifact_by_id, artifacts, find_file, lock_digest, record_artifact
 from thunderline.canonical import Json, parse_digest
 from thunderline.clock import to_wire
 from thunderline.errors import ChecksumMismatch, InvalidInput, NotFound
@@ -16,7 +16,7 @@ from thunderline.identity.principal import Principal
 from thunderline.promotion.find import find_artifact
 from thunderline.promotion.stage import parse_address
 from thunderline.registry.lineage import Edge
-from thunderline.registry.records import add_edges, register_version
+from thunderline.registry.records import add_edges, model_named, register_version
 from thunderline.web.access import needs
 from thunderline.web.auth import current_principal, services
 from thunderline.web.body import Document, checked, described, json_body
@@ -68,14 +68,16 @@ def post_artifact(who: Who, parts: Parts, body: Body) -> dict[str, Json]:
     if form.kind not in _KINDS:
         raise InvalidInput("kind", f"expected one of {', '.join(_KINDS)}, got {form.kind!r}")
     name = parse_path(form.name, "name")
-    with parts.database.transaction(who.tenant) as connection:
-        file = find_file(connection, digest)
-    if file is None:
-        raise NotFound(f"there is no file {digest}; upload it with POST /files first")
-    uri = parts.store.publish(who.tenant, digest, f"artifacts/{digest}/{name}")
     now = parts.clock.now()
     metrics, metadata = given.get("metrics"), given.get("metadata")
     with parts.database.transaction(who.tenant) as connection:
+        lock_digest(connection, digest, is_exclusive=False)  # nobody deletes the file meanwhile
+        file = find_file(connection, digest)
+        if file is None:
+            raise NotFound(f"there is no file {digest}; upload it with POST /files first")
+        if form.model:
+            model_named(connection, form.model)  # before a key is published for it
+        uri = parts.store.publish(who.tenant, digest, f"artifacts/{digest}/{name}")
         artifact = record_artifact(
             connection,
             kind=form.kind,

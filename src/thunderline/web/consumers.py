@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
+from pydantic import Field
 
 from thunderline.canonical import Json, parse_digest
 from thunderline.clock import to_wire
@@ -30,7 +31,7 @@ class _Report(Document):
     watch: Literal["events", "polling"]
     state: Literal["starting", "serving", "rejected"]
     sha256: str | None = None
-    seq: int | None = None
+    seq: Annotated[int, Field(ge=0)] | None = None
     reason: str | None = None
 
 

@@ -69,7 +69,9 @@ def promote(who: Principal, parts: Services, body: Json) -> dict[str, Json]:
         reason=form.reason,
         metadata=metadata if isinstance(metadata, Mapping) else {},
         expected_seq=form.expected_seq,
-        federation_id=parse_uuid(form.federation_id, "federation_id") if form.federation_id else None,
+        federation_id=parse_uuid(form.federation_id, "federation_id")
+        if form.federation_id is not None
+        else None,
         is_dry_run=form.dry_run,
     )
     return answer(outcome, dry_run=form.dry_run)
