@@ -282,6 +282,9 @@ def test_a_new_model_without_a_floor_is_warned_of(wing: Wing) -> None:
     warnings = wing.create(wing.spec())["warnings"]
     assert isinstance(warnings, list)
     assert any("thunderline model register coop --metric accuracy --floor" in one for one in warnings)
+    gates = {"metric": {"metric": "accuracy", "floor": 0.5}}
+    assert wing.client.post("/api/models", json={"name": "coop", "gates": gates}).status_code == 201
+    assert wing.client.get("/api/models/coop").json()["gates"]["metric"]["floor"] == 0.5
 
 
 def test_a_dry_run_keeps_nothing(wing: Wing) -> None:

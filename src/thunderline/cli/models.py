@@ -8,6 +8,7 @@ import typer
 from thunderline.canonical import Json
 from thunderline.cli.client import connected
 from thunderline.cli.output import Output, OutputOption, emit, say
+from thunderline.registry.model import better_direction
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -82,7 +83,9 @@ def register(
     name: Name,
     *,
     metric: Annotated[str | None, typer.Option(help="The metric that candidates are judged by.")] = None,
-    direction: Annotated[str, typer.Option(help="Which is better: higher or lower.")] = "higher",
+    direction: Annotated[
+        str | None, typer.Option(help="Which is better: higher or lower; by default as the name says.")
+    ] = None,
     margin: Annotated[
         float, typer.Option(help="By how much a candidate may be worse than the champion.")
     ] = 0.0,
@@ -93,18 +96,22 @@ def register(
     ungated: Annotated[bool, typer.Option(help="Ask for no metric; said out loud and kept.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Register a model and what it asks of candidates for production.
+    """Register a model and what it asks of candidates for production; it may ask otherwise until promoted.
 
     Example: thunderline model register digits --metric accuracy --floor 0.8 --margin 0.01
     """
     rule: Json = None
     if metric is not None:
-        rule = {"metric": metric, "direction": direction, "margin": margin, "floor": floor}
-    gates: Json = {"metric": rule, "ungated": ungated, "required": require or []}
+        better = direction or better_direction(metric)
+        rule = {"metric": metric, "direction": better, "margin": margin, "floor": floor}
+    document: dict[str, Json] = {"name": name}
+    if rule is not None or ungated or require:
+        document["gates"] = {"metric": rule, "ungated": ungated, "required": require or []}
     with connected() as api:
-        answer = api.post("/api/models", {"name": name, "gates": gates})
+        answer = api.post("/api/models", document)
     emit(answer, output)
-    if rule is None and not ungated:
+    gates = answer.get("gates")
+    if isinstance(gates, Mapping) and not gates.get("metric") and not gates.get("ungated"):
         say("without --metric or --ungated this model can be promoted to shadow only")
 
 

@@ -14,6 +14,10 @@ select name, gates, head_seq, head_hash, created_at, created_by from tl.model
 select name, gates, head_seq, head_hash, created_at, created_by from tl.model
  where tenant_id = tl.tenant() and name = %(name)s for update;
 
+-- name: set_gates
+-- Let a model that was never promoted ask for something else.
+update tl.model set gates = %(gates)s where tenant_id = tl.tenant() and name = %(name)s and head_seq = 0;
+
 -- name: advance_head
 -- Move a model's history head.
 update tl.model set head_seq = %(seq)s, head_hash = %(hash)s where tenant_id = tl.tenant() and name = %(name)s;

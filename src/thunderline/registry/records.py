@@ -11,7 +11,7 @@ from thunderline.artifacts.artifact import Artifact
 from thunderline.canonical import Json, sha256_hex
 from thunderline.db.pool import Connected
 from thunderline.db.statements import Statements
-from thunderline.errors import NotFound
+from thunderline.errors import Conflict, NotFound
 from thunderline.registry.lineage import Edge
 from thunderline.registry.model import Gates, Model, ModelVersion, parse_gates
 from thunderline.registry.reference import Reference
@@ -68,6 +68,23 @@ def ensure_model(
             "actor": actor,
         },
     )
+    return model_named(connection, name)
+
+
+def set_gates(connection: Connected, name: str, gates: Gates) -> Model:
+    """Let a model ask for something else, as long as nothing was ever decided by what it asked for.
+
+    Raises:
+        NotFound: no such model.
+        Conflict: it was promoted before.
+    """
+    model = lock_model(connection, name)
+    if model.head_seq:
+        raise Conflict(
+            f"model {name} is registered already, with gates {model.gates.to_json()}, and was promoted by "
+            "them; nothing was changed. Register another name, or leave the gates out to look at this one"
+        )
+    connection.execute(_SQL["set_gates"], {"name": name, "gates": Jsonb(gates.to_json())})
     return model_named(connection, name)
 
 

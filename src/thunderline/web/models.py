@@ -9,7 +9,6 @@ from starlette.responses import Response
 from thunderline.artifacts.records import artifact_by_id
 from thunderline.canonical import Json, canonical_bytes
 from thunderline.clock import to_wire
-from thunderline.errors import Conflict
 from thunderline.identity.principal import Principal
 from thunderline.promotion.candidates import rank
 from thunderline.promotion.find import find_artifact
@@ -28,6 +27,7 @@ from thunderline.registry.records import (
     models,
     references,
     register_version,
+    set_gates,
     versions,
 )
 from thunderline.registry.reference import Reference
@@ -102,7 +102,7 @@ def list_models(who: Who, parts: Parts, after: str = "", limit: Limit = 200) -> 
 @router.post("/models", status_code=201, openapi_extra=described(_NewModel))
 @needs("models:write")
 def register_model(who: Who, parts: Parts, body: Body) -> dict[str, Json]:
-    """Register a model; the same again is the same model, other gates are a conflict."""
+    """Register a model; the same again is the same model. Gates may change until the first promotion."""
     form = checked(_NewModel, body)
     name = parse_model_name(form.name, "name")
     given = body.get("gates") if isinstance(body, dict) else None
@@ -111,11 +111,8 @@ def register_model(who: Who, parts: Parts, body: Body) -> dict[str, Json]:
         model = ensure_model(
             connection, tenant=who.tenant, name=name, gates=gates, actor=who.actor, at=parts.clock.now()
         )
-        if model.gates != gates:
-            raise Conflict(
-                f"model {name} is registered already, with gates {model.gates.to_json()}; "
-                "nothing was changed. Register another name, or leave the gates out to look at this one"
-            )
+        if given is not None and model.gates != gates:
+            model = set_gates(connection, name, gates)
     return _model(model)
 
 
