@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Run one part of the platform by itself.\n\nExample: thunderline serve relay",
 )
 _LOG = EventLog("cli.serve")
+_QUIET_FLOWER = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}  # it would call home
 
 ParentOption = Annotated[
     int | None, typer.Option("--parent", hidden=True, help="End when this process ends.")
@@ -102,7 +103,8 @@ def driver(parent: ParentOption = None) -> None:
             sys.executable, "-m", "thunderline.cli.main", "serve", "federation",
             attempt.tenant, attempt.federation_id, str(attempt.attempt), "--parent", str(os.getpid()),
         ]  # fmt: skip
-        return process.start(arguments, log=home.logs / f"federation-{attempt.federation_id}.log")
+        log = home.logs / f"federation-{attempt.federation_id}.log"
+        return process.start(arguments, log=log, environment={**os.environ, **_QUIET_FLOWER})
 
     services = open_services(settings, dsn_of(settings), app_connections=1)
     Driver(services.database, services.clock, start).run(_told())

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -143,6 +144,9 @@ def run_in_process(plan: RunPlan, progress: Progress, clients: Mapping[int, Exam
         InvalidInput: too few clients, or a strategy that is not installed.
         RoundFailed: a round came to nothing.
     """
+    flower_log = logging.getLogger("flwr")
+    flower_log.handlers.clear()  # coloured lines of its own, beside our JSON
+    flower_log.setLevel(logging.WARNING)
     grid = InProcessGrid(make_client_app(clients.__getitem__), clients)
     context = Context(run_id=_RUN, node_id=0, node_config={}, state=RecordDict(), run_config={})
     try:
