@@ -113,7 +113,10 @@ def _unforeseen(request: Request, error: Exception) -> Response:
         status=500,
         code="INTERNAL",
         message="something went wrong on our side; the log has it under this request id",
-        headers={"X-Request-ID": str(request.scope.get("request_id", ""))},  # sent from outside RequestId
+        headers={
+            "X-Request-ID": str(request.scope.get("request_id", "")),  # this is sent from outside RequestId
+            "Connection": "close",  # the server closes after an exception: let the caller not reuse it
+        },
     )
 
 
