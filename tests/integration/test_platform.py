@@ -4,69 +4,25 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.machine import Machine
 from thunderline import process
-from thunderline.cli.home import Board, Home
 from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.process import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CONTENT = b"a row, a blob and what they say of each other\n" * 1000
-SOURCE = str(Path(process.__file__).parents[1])
 
 
-class Machine:
-    """One home and the commands a person gives there."""
-
-    def __init__(self, path: Path) -> None:
-        self.home = Home(path)
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        self.environment = {
-            **kept,
-            "PYTHONPATH": SOURCE,
-            "THUNDERLINE_HOME": str(path),
-            "THUNDERLINE_WEB__PORT": "0",
-        }
-
-    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "thunderline.cli.main", *arguments],
-            env={**self.environment, **more},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        started = self.start(*arguments, **more)
-        out, err = started.communicate(timeout=200)
-        return subprocess.CompletedProcess(arguments, started.returncode, out, err)
-
-    def board(self) -> Board:
-        found = self.home.board()
-        assert found is not None
-        return found
-
-    def part(self, name: str) -> Running:
-        (found,) = [one.running for one in self.board().parts if one.name == name]
-        assert found is not None
-        return found
-
-    def client(self) -> httpx.Client:
-        key = self.home.key_file.read_text().strip()
-        return httpx.Client(
-            base_url=self.board().url, headers={"X-API-Key": key}, timeout=30, trust_env=False
-        )
+class Promoting(Machine):
+    """A machine on which promotion after promotion is made."""
 
     def promote(self, number: int) -> None:
         """Upload bytes, make a version of them and point the model's reference at it."""
@@ -125,13 +81,13 @@ class Machine:
 
 
 @pytest.fixture
-def machine(short_path: Path) -> Iterator[Machine]:
-    made = Machine(short_path / "h")
+def machine(short_path: Path) -> Iterator[Promoting]:
+    made = Promoting(short_path / "h")
     yield made
     made.run("down")
 
 
-def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
+def test_whatever_is_killed_nothing_is_lost(machine: Promoting) -> None:
     came_up = machine.run("up", "--detach")
     assert came_up.returncode == 0, came_up.stderr
     assert machine.home.key_file.stat().st_mode & 0o777 == 0o600
@@ -170,7 +126,7 @@ def test_whatever_is_killed_nothing_is_lost(machine: Machine) -> None:
     assert machine.leftovers() == []
 
 
-def test_down_ends_what_a_killed_supervisor_left(machine: Machine) -> None:
+def test_down_ends_what_a_killed_supervisor_left(machine: Promoting) -> None:
     assert machine.run("up", "--detach").returncode == 0
     process.send(machine.board().supervisor, signal.SIGKILL)
     stopped = machine.run("down")
@@ -178,7 +134,7 @@ def test_down_ends_what_a_killed_supervisor_left(machine: Machine) -> None:
     assert machine.leftovers() == []
 
 
-def test_down_in_the_middle_of_a_start_leaves_nothing(machine: Machine) -> None:
+def test_down_in_the_middle_of_a_start_leaves_nothing(machine: Promoting) -> None:
     with machine.start("up", "--supervised") as starting:
         assert process.wait_until(machine.home.is_supervised, 20)
         stopped = machine.run("down")
@@ -187,7 +143,7 @@ def test_down_in_the_middle_of_a_start_leaves_nothing(machine: Machine) -> None:
     assert machine.leftovers() == []
 
 
-def test_up_in_the_middle_of_a_stop_starts_again(machine: Machine) -> None:
+def test_up_in_the_middle_of_a_stop_starts_again(machine: Promoting) -> None:
     assert machine.run("up", "--detach").returncode == 0
     before = machine.board().supervisor
     process.send(before, signal.SIGTERM)
@@ -198,7 +154,7 @@ def test_up_in_the_middle_of_a_stop_starts_again(machine: Machine) -> None:
     assert machine.run("status").returncode == 0
 
 
-def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Machine) -> None:
+def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Promoting) -> None:
     racing = [machine.start("up", "--detach") for _ in range(2)]
     said = [one.communicate(timeout=200)[1] for one in racing]
     assert [one.returncode for one in racing] == [0, 0], said
@@ -208,7 +164,7 @@ def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Machine) 
     assert f"already running in {machine.home.path}: {machine.board().url}" in again.stderr
 
 
-def test_a_taken_port_is_said_and_a_free_one_used(machine: Machine) -> None:
+def test_a_taken_port_is_said_and_a_free_one_used(machine: Promoting) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         came_up = machine.run("up", "--detach", THUNDERLINE_WEB__PORT=str(port))
@@ -219,7 +175,7 @@ def test_a_taken_port_is_said_and_a_free_one_used(machine: Machine) -> None:
 
 
 def test_an_outside_postgres_is_used_when_its_url_is_given(
-    machine: Machine, postgres: EmbeddedPostgres, empty_database: str
+    machine: Promoting, postgres: EmbeddedPostgres, empty_database: str
 ) -> None:
     machine.environment["DATABASE_URL"] = postgres.dsn_of("postgres", empty_database)
     came_up = machine.run("up", "--detach")
@@ -240,7 +196,7 @@ def test_what_cannot_come_up_says_why_and_leaves_nothing(machine: Machine, short
     assert [one for one in machine.leftovers() if "xxxx" in one] == []
 
 
-def test_where_nothing_runs_status_is_1_and_down_is_0(machine: Machine) -> None:
+def test_where_nothing_runs_status_is_1_and_down_is_0(machine: Promoting) -> None:
     status = machine.run("status", "-o", "json")
     assert (status.returncode, json.loads(status.stdout)) == (1, [])
     assert machine.run("doctor").returncode == 1

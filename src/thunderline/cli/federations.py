@@ -67,8 +67,8 @@ def create(
     """
     content = _read(spec)
     with connected() as api:
-        path = "/api/federations?dry_run=true" if dry_run else "/api/federations"
-        answer = api.post_content(path, content, "application/yaml")
+        params = {"dry_run": "true"} if dry_run else {}
+        answer = api.post_content("/api/federations", content, "application/yaml", **params)
         if start_now and not dry_run:
             answer = {**answer, **api.post(f"/api/federations/{answer['id']}/start", {})}
     _warn(answer)
