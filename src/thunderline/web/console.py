@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.responses import HTMLResponse, JSONResponse
 
 from thunderline.release import VERSION
-from thunderline.web.access import public, routes
+from thunderline.web.access import PUBLIC, public, routes
 from thunderline.web.auth import services
 from thunderline.web.health import checks_of
 from thunderline.wiring import Services, running_parts
@@ -63,5 +63,13 @@ def reference_page(request: Request) -> HTMLResponse:
 @router.get("/openapi.json")
 @public
 def openapi_document(request: Request) -> JSONResponse:
-    """Return the OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    """Return the OpenAPI document, with the right that each route needs."""
+    found = request.app.openapi()
+    for one in routes(request.app):
+        for method in one.methods if one.is_documented and one.right != PUBLIC else ():
+            found["paths"][one.path][method.lower()].update(
+                {"security": [{"key": []}], "x-thunderline-right": one.right}
+            )
+    key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    found.setdefault("components", {})["securitySchemes"] = {"key": key}
+    return JSONResponse(found)

@@ -25,6 +25,14 @@ from thunderline.web.upload import receive_upload
 from thunderline.wiring import Services
 
 router = APIRouter(tags=["files"])
+_BYTES: dict[str, object] = {"type": "string", "format": "binary"}
+_FORM: dict[str, object] = {"type": "object", "required": ["file"], "properties": {"file": _BYTES}}
+_BODY: dict[str, object] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": _BYTES}, "multipart/form-data": {"schema": _FORM}},
+    }
+}
 Who = Annotated[Principal, Depends(current_principal)]
 Parts = Annotated[Services, Depends(services)]
 _LOG = EventLog("web.files")
@@ -57,7 +65,7 @@ def _headers(record: FileRecord) -> dict[str, str]:
     }
 
 
-@router.post("/files", status_code=201)
+@router.post("/files", status_code=201, openapi_extra=_BODY)
 @needs("files:write")
 async def post_file(request: Request, who: Who, parts: Parts) -> Response:
     """Upload a file: the raw body, or `multipart/form-data` with one part `file`; same bytes, same id."""
@@ -76,7 +84,8 @@ def _matches(header: str | None, etag: str) -> bool:
     return "*" in given or etag in given
 
 
-@router.api_route("/files/{file_id}", methods=["GET", "HEAD"])
+@router.head("/files/{file_id}")
+@router.get("/files/{file_id}")
 @needs("files:read")
 def get_file(request: Request, who: Who, parts: Parts, file_id: str) -> Response:
     """Download a file, or one byte range of it; the whole is compared with its digest on the way."""

@@ -7,12 +7,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from thunderline.errors import BadRange, NotAuthenticated, ThunderlineError, Unavailable
 from thunderline.telemetry import EventLog
+from thunderline.web.access import routes
 
 _LOG = EventLog("web")
 _BODY_LEFT = frozenset({401, 403, 408, 413, 415, 507})
+_NOT_ALLOWED = 405
 MEDIA_TYPE = "application/problem+json"
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 408: "REQUEST_TIMEOUT", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
@@ -83,7 +86,19 @@ def _http(request: Request, error: Exception) -> Response:
         return _unforeseen(request, error)
     code = _CODES.get(error.status_code, f"HTTP_{error.status_code}")
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return problem(request, status=error.status_code, code=code, message=message, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == _NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return problem(request, status=error.status_code, code=code, message=message, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method that some route of this path takes; the router knows those of the first only."""
+    found: set[str] = set()
+    for one in routes(request.app):
+        if compile_path(one.path)[0].match(request.url.path):
+            found |= one.methods
+    return sorted(found)
 
 
 def _validation(request: Request, error: Exception) -> Response:
