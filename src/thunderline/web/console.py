@@ -28,14 +28,22 @@ _HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": _POLICY}
 def first_page(request: Request, parts: Annotated[Services, Depends(services)]) -> HTMLResponse:
     """Show what runs where on this machine; no tenant's data."""
     checks = checks_of(parts)
+    running = {one.name: one for one in running_parts(parts.settings) if one.name != "api"}
+    rows = [
+        {
+            "name": name,
+            "problem": checks.get(name),
+            "state": running[name].state if name in running else "answers",
+            "where": running[name].where if name in running else "",
+        }
+        for name in dict.fromkeys([*running, *checks])
+    ]
     page = _PAGES.get_template("home.html").render(
         version=VERSION,
         url=str(request.base_url).rstrip("/"),
         home=parts.settings.platform.home.resolve(),
-        bucket=parts.settings.store.bucket,
         store=parts.store.uri(parts.settings.platform.tenant, ""),
-        checks=checks,
-        parts=running_parts(parts.settings),
+        rows=rows,
         is_ready=all(problem is None for problem in checks.values()),
     )
     return HTMLResponse(page, headers=_HEADERS)
