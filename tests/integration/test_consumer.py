@@ -1,5 +1,6 @@
 """Consumers against the real API: two ways of hearing, refusals told, outages survived, kills survived."""
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 import uvicorn
 from safetensors.numpy import load, save
 
+from tests.machine import Machine
 from tests.serving import RunningApi, wait_until
 from thunderline.artifacts.blob_store import blob_key
 from thunderline.canonical import Json, sha256_hex
@@ -35,11 +37,23 @@ def weights(value: float, inputs: int = 4) -> bytes:
     return save({"w": np.zeros((inputs, 3), np.float32), "b": bias})
 
 
+def promote(client: httpx.Client, content: bytes) -> int:
+    """Upload, register and promote; returns the seq."""
+    file_id = client.post("/files", content=content).json()["file_id"]
+    file = {"file_id": file_id, "name": "m.safetensors", "kind": "checkpoint", "model": "m"}
+    made = client.post("/api/artifacts", json=file)
+    assert made.status_code in (200, 201), made.text
+    moving = {"artifact": made.json()["uri"], "target_ref": "m:prod", "reason": "a test"}
+    moved = client.post("/api/promotions", json=moving)
+    assert moved.status_code in (200, 201), moved.text
+    return int(moved.json()["promotion"]["seq"])
+
+
 class Platform:
     """What a test does to the control plane, over HTTP, with an admin's key."""
 
-    def __init__(self, api: RunningApi, tmp_path: Path) -> None:
-        self.api, self.objects, self._client = api, tmp_path / "store", api.client()
+    def __init__(self, client: httpx.Client, objects: Path) -> None:
+        self._client, self._objects = client, objects
         gates = {"ungated": True}
         assert self._client.post("/api/models", json={"name": "m", "gates": gates}).status_code == 201
 
@@ -47,15 +61,7 @@ class Platform:
         self._client.close()
 
     def promote(self, content: bytes) -> int:
-        """Upload, register and promote; returns the seq."""
-        file_id = self._client.post("/files", content=content).json()["file_id"]
-        file = {"file_id": file_id, "name": "m.safetensors", "kind": "checkpoint", "model": "m"}
-        made = self._client.post("/api/artifacts", json=file)
-        assert made.status_code in (200, 201), made.text
-        moving = {"artifact": made.json()["uri"], "target_ref": "m:prod", "reason": "a test"}
-        moved = self._client.post("/api/promotions", json=moving)
-        assert moved.status_code in (200, 201), moved.text
-        return int(moved.json()["promotion"]["seq"])
+        return promote(self._client, content)
 
     def roll_back(self) -> None:
         moved = self._client.post("/api/rollbacks", json={"target_ref": "m:prod", "reason": "a test"})
@@ -75,7 +81,7 @@ class Platform:
     @contextmanager
     def damaged(self, content: bytes, by: bytes) -> Iterator[None]:
         """Let the store hold other bytes for a while; an inode of their own, as a disk would have it."""
-        blob = self.objects / blob_key(sha256_hex(content))
+        blob = self._objects / blob_key(sha256_hex(content))
         blob.unlink()
         blob.write_bytes(by)
         yield
@@ -84,7 +90,7 @@ class Platform:
 
 @pytest.fixture
 def platform(api: RunningApi, tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(api, tmp_path)
+    made = Platform(api.client(), tmp_path / "store")
     yield made
     made.close()
 
@@ -401,3 +407,62 @@ def test_a_service_killed_and_started_again_while_the_api_is_away_serves_its_ver
     assert service.health()["copy"] is False
     assert httpx.post(f"{service.url}/predict", content=b"{}", trust_env=False).status_code == 400
     assert service.end(signal.SIGTERM) == 0
+
+
+class Following:
+    """``thunderline consumer run`` in a process of its own, and the lines it prints."""
+
+    def __init__(self, machine: Machine, *options: str) -> None:
+        self.process = machine.start("consumer", "run", "--ref", "m:prod", *options)
+
+    def next(self) -> dict[str, Json]:
+        assert self.process.stdout is not None
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_command_follows_a_reference_through_a_platform_that_goes_and_comes(short_path: Path) -> None:
+    machine = Machine(short_path / "h")
+    assert machine.run("up", "--detach").returncode == 0
+    url, key = machine.board().url, machine.home.key_file.read_text().strip()
+    try:
+        followers = [Following(machine, "--watch", way, "--id", way) for way in ("events", "polling")]
+        with machine.client() as client:
+            Platform(client, machine.home.path).promote(weights(0))
+        first = [one.next() for one in followers]
+        assert [one["seq"] for one in first] == [1, 1]
+        assert {sha256_hex(Path(str(one["path"])).read_bytes()) for one in first} == {first[0]["sha256"]}
+        wait_until(lambda: _listed(machine) == {"events": True, "polling": True})
+
+        assert machine.run("down").returncode == 0
+        assert followers[0].end(signal.SIGKILL) == -signal.SIGKILL
+        known = {"THUNDERLINE_URL": url, "THUNDERLINE_API_KEY": key}
+        machine.environment.update(known)
+        followers[0] = Following(machine, "--watch", "events", "--id", "events")
+        assert followers[0].next() == {**first[0], "is_from_copy": True}
+        for name in known:
+            del machine.environment[name]
+
+        assert machine.run("up", "--detach", "--port", url.rpartition(":")[2]).returncode == 0
+        assert machine.board().url == url
+        with machine.client() as client:
+            promote(client, weights(1))
+        assert [one.next()["seq"] for one in followers] == [2, 2]
+        wait_until(lambda: _listed(machine) == {"events": True, "polling": True})
+        assert [one.end() for one in followers] == [0, 0]
+        refused = machine.run("consumer", "run", "--ref", "m:prod", "--watch", "telepathy")
+        assert (refused.returncode, "expected one of events, polling" in refused.stderr) == (2, True)
+    finally:
+        machine.run("down")
+
+
+def _listed(machine: Machine) -> dict[str, bool]:
+    listed = machine.run("consumer", "list", "--output", "json")
+    assert listed.returncode == 0, listed.stderr
+    return {one["consumer_id"]: one["adopted"] for one in json.loads(listed.stdout)}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -176,17 +177,45 @@ def reader(short_path: Path) -> Iterator[Reader]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.name)
 def test_every_command_of_a_page_does_what_the_page_says(reader: Reader, page: Path) -> None:
+    train(reader, *SETUPS[page.name])
+    text = page.read_text(encoding="utf-8").replace("8080", free_port())  # of the reader's own service
+    for block in blocks(text):
+        reader.follow(block)
+
+
+def train(reader: Reader, *commands: str) -> None:
+    """Let the reader have the tutorial's models and the example service, and a platform in a state."""
     tutorial = (ROOT / "docs" / "tutorials" / "first-model.md").read_text(encoding="utf-8")
     for block in blocks(tutorial):
         if block.note("file") == "train.py":
             reader.follow(block)
     shutil.copy(ROOT / "examples" / "serve.py", reader.folder)
-    for command in SETUPS[page.name]:
+    for command in commands:
         done = reader.run(command)
         assert done.returncode == 0, done.stderr
-    text = page.read_text(encoding="utf-8").replace("8080", free_port())  # of the reader's own service
-    for block in blocks(text):
-        reader.follow(block)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_runbook_mends_a_damaged_object_in_the_embedded_store(reader: Reader) -> None:
+    train(reader, *SETUPS["serve-a-model.md"], "cp first.safetensors kept.bin")
+    digest = sha256((reader.folder / "kept.bin").read_bytes()).hexdigest()
+    objects = reader.folder / ".thunderline" / "objects" / "thunderline-artifacts"
+    latest = objects / "models" / "iris" / "latest.safetensors"
+    latest.chmod(0o640)
+    with latest.open("r+b") as damaged:
+        damaged.seek(150)
+        damaged.write(b"X")
+    assert reader.run("thunderline artifact verify iris:prod").returncode == 6
+    assert reader.run("thunderline promote iris@1 --to iris:staging --reason x").returncode == 6
+
+    page = (ROOT / "docs" / "runbooks" / "checksum-mismatch.md").read_text(encoding="utf-8")
+    (repair,) = [one.text for one in blocks(page) if one.note("repair") is not None]
+    done = reader.run(f"set -e\n{repair.replace('DIGEST', digest).replace('FILE', 'first.safetensors')}")
+    assert done.returncode == 0, done.stderr
+    assert reader.run("thunderline artifact verify iris:prod").returncode == 0
+    assert sha256(latest.read_bytes()).hexdigest() == digest
+    assert (reader.folder / "damaged.bin").read_bytes() != latest.read_bytes()
 
 
 def commands_in(text: str) -> list[list[str]]:
