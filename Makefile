@@ -47,7 +47,7 @@ test: setup-dev ## Run every test (real Postgres, real processes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 test-fast: setup-dev ## Run the tests that take no more than a few seconds each
-	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' tests/unit tests/house tests/contract tests/hostile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' tests/unit tests/house tests/contract tests/hostile src/thunderline $(ARGS)
 
 check: setup-dev ## Lint, types, import contracts, house rules, generated pages
 	@$(BIN)/ruff format --check .
