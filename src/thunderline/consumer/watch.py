@@ -156,10 +156,6 @@ class Watch:
         self._etag = response.headers.get("etag")
         return found
 
-    def forget(self) -> None:
-        """Let the next look return the document even if it has not changed."""
-        self._etag = None
-
     def wait(self, most_s: float | None = None) -> None:
         """Wait until it is worth looking again.
 

@@ -321,6 +321,61 @@ def test_rejected_candidates_never_push_the_last_good_copy_out_of_the_cache(
         assert len(list(tmp_path.glob("*.bin"))) <= 3
 
 
+def test_before_the_first_promotion_it_waits_and_then_serves(plane: ControlPlane, tmp_path: Path) -> None:
+    with following(plane, tmp_path, wait_s=None) as consumer:
+        wait_until(lambda: plane.looks > 1)
+        with pytest.raises(Unavailable, match="wait for the first promotion"):
+            served(consumer)
+        wait_until(lambda: bool(plane.reports) and plane.reports[0]["state"] == "starting")
+        plane.hold(1, b"one")
+        assert consumer._loaded.wait(10)
+        assert served(consumer) == b"one"
+
+
+def test_a_copy_that_the_code_can_no_longer_load_does_not_serve(plane: ControlPlane, tmp_path: Path) -> None:
+    def of_a_later_release(path: Path) -> bytes:
+        raise ArtifactError(f"{path.suffix} is no longer read")
+
+    plane.hold(7, b"seven")
+    with following(plane, tmp_path):
+        pass
+    plane.status = 503
+    with following(plane, tmp_path, wait_s=0.3, loader=of_a_later_release) as consumer:
+        with pytest.raises(Unavailable):
+            served(consumer)
+        plane.status = None
+        wait_until(lambda: consumer.stats().reason == ".bin is no longer read")  # it went on trying
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 100, b'{"schema": "thunderline/reference/v1"}'])
+def test_a_damaged_note_of_the_last_copy_is_passed_over(
+    plane: ControlPlane, tmp_path: Path, content: bytes
+) -> None:
+    plane.hold(7, b"seven")
+    (tmp_path / "last.json").write_bytes(content)
+    with following(plane, tmp_path) as consumer:
+        assert served(consumer) == b"seven"
+    assert b'"seq": 7' in (tmp_path / "last.json").read_bytes()
+
+
+def test_a_cache_that_takes_no_note_does_not_disturb_serving(plane: ControlPlane, tmp_path: Path) -> None:
+    plane.hold(7, b"seven")
+    (tmp_path / "last.json.new").mkdir()
+    with following(plane, tmp_path) as consumer:
+        assert (served(consumer), consumer.stats().rejected) == (b"seven", 0)
+
+
+def test_a_reference_document_without_end_is_not_read_to_its_end(plane: ControlPlane, tmp_path: Path) -> None:
+    plane.hold(1, b"one")
+    with following(plane, tmp_path) as consumer:
+        plane.hold(2, b"two")
+        assert plane.reference is not None
+        plane.reference["padding"] = "x" * (1 << 20)
+        looks = plane.looks
+        wait_until(lambda: plane.looks > looks + 1)
+        assert served(consumer) == b"one"
+
+
 def test_stopping_does_not_wait_for_the_stream_to_speak(plane: ControlPlane, tmp_path: Path) -> None:
     plane.hold(1, b"one")
     with following(plane, tmp_path, watch="events") as consumer:
