@@ -128,9 +128,13 @@ def _holds(direction: str, value: float, bound: float) -> bool:
 
 
 def _finite(value: Json) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _refused(rule: MetricGate, expected: str, observed: str, source: str) -> Finding:
