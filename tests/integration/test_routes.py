@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from uuid import uuid4
 
 import httpx
@@ -223,14 +224,32 @@ FORMS = st.sampled_from(
         {"domain": "Thunderline.Thundercrown.Domain", "action": "promote_artifact", "params": {}},
     ]
 )
+TEXTS = st.text(max_size=20) | st.sampled_from(["a\0b", "\ud800", "\udfff\ud800", "x" * 70_000])
+FREE = st.dictionaries(TEXTS, VALUES | TEXTS, max_size=3)
+# Documents that go all the way to the rows, if nothing in them is refused.
+ARTIFACTS = st.fixed_dictionaries(
+    {
+        "file_id": st.just(sha256(b"one").hexdigest()),
+        "name": st.just("a.pt"),
+        "metadata": FREE,
+        "metrics": FREE,
+    }
+)
+PROMOTIONS = st.fixed_dictionaries(
+    {"artifact": st.just("m@1"), "target_ref": st.just("m:shadow"), "reason": TEXTS, "metadata": FREE}
+)
 BODIES = st.one_of(
-    VALUES, st.builds(lambda form, more: {**form, **more}, FORMS, st.dictionaries(WORDS, VALUES, max_size=3))
+    VALUES,
+    ARTIFACTS,
+    PROMOTIONS,
+    st.builds(lambda form, more: {**form, **more}, FORMS, st.dictionaries(WORDS, VALUES | TEXTS, max_size=3)),
 )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_no_json_whatever_makes_us_stumble(api: RunningApi) -> None:
+    usual = ["POST /api/artifacts", "POST /api/promotions"] * 5  # where most of a document is kept
     with api.client() as client:
         register(client)
         push(client, b"one")
@@ -241,7 +260,7 @@ def test_no_json_whatever_makes_us_stumble(api: RunningApi) -> None:
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
-        @given(address=st.sampled_from(sorted(writing())), body=BODIES)
+        @given(address=st.sampled_from([*sorted(writing()), *usual]), body=BODIES)
         def never_a_failure(address: str, body: object) -> None:
             method, path = address.split(" ")
             answer = client.request(method, path, content=json.dumps(body).encode())
