@@ -1,15 +1,30 @@
 """A federation from the command line, on a platform that a person started."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.federations import as_yaml, base_file, clients, examples, shard, spec_document
+from tests.federations import (
+    Told,
+    as_yaml,
+    base_file,
+    clients,
+    digest_of,
+    examples,
+    plan,
+    shard,
+    spec_document,
+)
 from tests.machine import Machine
+from thunderline import process
 from thunderline.canonical import sha256_hex
+from thunderline.federation.flower.in_process import run_in_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -92,3 +107,32 @@ def test_a_failed_federation_is_watched_to_its_end(machine: Machine, tmp_path: P
     watched = machine.run("federation", "watch", "coop")
     assert watched.returncode == 1
     assert "coop is failed: clients: 4 available, the spec asks for at least 50" in watched.stderr
+
+
+def test_a_federation_goes_on_whatever_is_killed(machine: Machine, tmp_path: Path) -> None:
+    total = 60
+    spec = write_spec(machine, tmp_path, rounds={"total": total, "timeoutSeconds": 30})
+    assert machine.run("federation", "create", str(spec), "--start").returncode == 0
+
+    def completed() -> int:
+        try:
+            with machine.client() as client:
+                return int(client.get("/api/federations/coop").json()["rounds_completed"])
+        except (httpx.HTTPError, KeyError, ValueError):
+            return -1  # what was killed is not back yet
+
+    for part in ("driver", "postgres", "api"):
+        done = completed()
+        assert process.wait_until(lambda at=done: completed() > max(at, 0) or completed() == total, 60)
+        os.kill(machine.part(part).pid, signal.SIGKILL)
+        assert process.wait_until(lambda: completed() >= 0, 60)
+    for one in (machine.board().supervisor, machine.part("driver"), machine.part("postgres")):
+        process.send(one, signal.SIGKILL)
+    assert machine.run("up", "--detach").returncode == 0
+    assert process.wait_until(lambda: completed() == total, 120)
+    told = Told()
+    run_in_process(plan(clients(), rounds=total), told, clients())
+    shown = json.loads(machine.run("federation", "show", "coop", "--output", "json").stdout)
+    assert shown["status"] == "completed"
+    assert shown["rounds"][-1]["checkpoint_sha256"] == digest_of(told.results[-1].arrays)
+    assert [one["round_num"] for one in shown["rounds"]] == list(range(1, total + 1))
