@@ -1,4 +1,8 @@
-"""From a request to the services and the principal."""
+"""From a request to the services and the principal.
+
+What only looks at the request is ``async`` though it awaits nothing: FastAPI would send a plain function to a
+thread, for a fifth of what a small request costs.
+"""
 
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
@@ -11,7 +15,7 @@ from thunderline.web.access import PUBLIC, right_of
 from thunderline.wiring import Services
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """Return what the application was made with."""
     found = request.app.state.services
     if not isinstance(found, Services):
@@ -44,7 +48,7 @@ def authorize(request: Request, parts: Annotated[Services, Depends(services)]) -
     return principal
 
 
-def current_principal(found: Annotated[Principal | None, Depends(authorize)]) -> Principal:
+async def current_principal(found: Annotated[Principal | None, Depends(authorize)]) -> Principal:
     """Return who asks.
 
     Raises:
