@@ -32,9 +32,9 @@ def reference_document(connection: Connected, *, tenant: str, model: str, label:
     Raises:
         NotFound: no such model, or the reference was never set.
     """
-    model_named(connection, model)
     reference = find_reference(connection, model, label)
     if reference is None:
+        model_named(connection, model)  # a model that does not exist is said in its own words
         raise NotFound(
             f"{model}:{label} holds nothing yet; `thunderline promote ADDRESS --to {model}:{label}`"
         )
