@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
+from socket import SHUT_RDWR
 from threading import Thread
 
 from benchmarks.answer import Figure, Peer, Target, percentile
@@ -87,6 +88,7 @@ class _Subscriber:
         answer = self._connection.getresponse()
         if answer.status != http.client.OK:
             raise RuntimeError(f"the stream answered {answer.status}")
+        self._socket = self._connection.sock
         self._thread = Thread(target=self._read, args=(answer,), daemon=True)
         self._thread.start()
 
@@ -94,6 +96,12 @@ class _Subscriber:
         while line := answer.readline():
             if line.startswith(b"data:"):
                 self.came.put(time.perf_counter())
+
+    def end(self) -> None:
+        """Hang up, so that the next run has one subscriber again."""
+        self._socket.shutdown(SHUT_RDWR)
+        self._thread.join(timeout=_LONGEST_S)
+        self._connection.close()
 
 
 def _latency(platform: Platform, database: Database, api: int, count: int) -> _Latency:
@@ -105,6 +113,7 @@ def _latency(platform: Platform, database: Database, api: int, count: int) -> _L
         committed = _commit(database, 1)
         took_ms.append((subscriber.came.get(timeout=_LONGEST_S) - committed) * 1000)
     api_cpu_ms = (cpu_seconds(api) - before) * 1000 / count
+    subscriber.end()
     return _Latency(took_ms, _notify(database, count), api_cpu_ms)
 
 
@@ -132,7 +141,7 @@ def _notify(database: Database, count: int) -> list[float]:
     for _ in range(count):
         speaker.execute("notify benchmark")
         committed = time.perf_counter()
-        took_ms.append(max(came.get(timeout=_LONGEST_S) - committed, 0.001) * 1000)
+        took_ms.append(max(came.get(timeout=_LONGEST_S) - committed, 1e-6) * 1000)
     thread.join(timeout=_LONGEST_S)
     listener.close()
     speaker.close()

@@ -13,9 +13,9 @@ _HEAD = """\
 # Benchmarks
 
 ```console
-$ make bench                                # every question, half an hour at most
+$ make bench                                # every question, about ten minutes
 $ make bench ARGS="transfer promote"        # these two
-$ make bench ARGS="--quick --into /tmp/b"   # small sizes: shows that it works, not how fast
+$ make bench ARGS="--quick --into build/b"  # small sizes: shows that it works, not how fast
 $ make bench ARGS=--report                  # write this page from the result files
 ```
 
