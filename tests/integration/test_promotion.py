@@ -286,6 +286,23 @@ def test_of_two_promotions_at_once_exactly_one_wins(
     assert_linear(database, store, 1)
 
 
+def test_of_two_writers_who_want_the_same_one_moves_and_the_other_finds_it_done(
+    database: Database, store: Store, promotions: Promotions
+) -> None:
+    for number in range(1, 11):
+        artifact, start = push(database, store, f"bytes {number}".encode(), 0.9), Barrier(2)
+
+        def race(_: int, wanted: Artifact = artifact, start: Barrier = start) -> Outcome:
+            start.wait()
+            return promote(promotions, wanted)
+
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(race, range(2)))
+        assert sorted(one.plan.is_noop for one in outcomes) == [False, True]
+        assert len({one.row.id for one in outcomes if one.row}) == 1
+        assert_linear(database, store, number)
+
+
 @pytest.mark.slow
 def test_two_hundred_promotions_by_eight_writers_are_one_line(
     database: Database, store: Store, promotions: Promotions

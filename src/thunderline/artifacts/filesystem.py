@@ -149,14 +149,29 @@ class FilesystemStore:
 
     def open(self, key: str, start: int, stop: int | None) -> Iterator[bytes]:
         """Yield a range of a key's bytes."""
+        if self.size(key) is None:
+            raise NotFound(f"there is no object {key}")
+        return self._chunks(key, start, stop)
+
+    def _chunks(self, key: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """Open only when the first chunk is asked for: a reader that never asks leaves nothing open."""
         try:
             descriptor = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._refuse_if_gone()
-            raise NotFound(f"there is no object {key}") from error
         except OSError as error:
             _failed(error, f"opening {key}")
-        return _chunks(descriptor, start, stop)
+        try:
+            position = start
+            while stop is None or position < stop:
+                wanted = _CHUNK if stop is None else min(_CHUNK, stop - position)
+                chunk = os.pread(descriptor, wanted, position)
+                if not chunk:
+                    return
+                position += len(chunk)
+                yield chunk
+        except OSError as error:
+            _failed(error, f"reading {key}")
+        finally:
+            os.close(descriptor)
 
     def size(self, key: str) -> int | None:
         """Return the size of a key's file."""
@@ -229,18 +244,3 @@ class FilesystemStore:
         except OSError as error:
             _failed(error, f"looking at {self.root}")
 
-
-def _chunks(descriptor: int, start: int, stop: int | None) -> Iterator[bytes]:
-    try:
-        position = start
-        while stop is None or position < stop:
-            wanted = _CHUNK if stop is None else min(_CHUNK, stop - position)
-            chunk = os.pread(descriptor, wanted, position)
-            if not chunk:
-                return
-            position += len(chunk)
-            yield chunk
-    except OSError as error:
-        _failed(error, "reading an object")
-    finally:
-        os.close(descriptor)

@@ -51,6 +51,7 @@ def api(
     config = uvicorn.Config(
         create_app(services),
         http="httptools",
+        ws="none",  # else uvicorn loads a library that nothing here speaks
         access_log=False,
         log_config=None,
         server_header=False,

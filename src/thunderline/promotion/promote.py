@@ -194,8 +194,8 @@ class Promotions:
                 actor=intent.actor,
             )
             raise refused
-        row = self._apply(tenant, plan)
-        return Outcome(plan, row, is_published=self._publish(tenant, intent.target))
+        done, row = self._apply(tenant, plan)
+        return Outcome(done, row, is_published=self._publish(tenant, intent.target))
 
     def _digest(self, tenant: str, artifact: Artifact) -> str | None:
         try:
@@ -203,13 +203,14 @@ class Promotions:
         except NotFound:
             return None
 
-    def _apply(self, tenant: str, plan: Plan) -> HistoryRow:
+    def _apply(self, tenant: str, plan: Plan) -> tuple[Plan, HistoryRow]:
+        """Carry a plan out; when another writer was faster with the same bytes, nothing is left to do."""
         target, now = plan.intent.target, self._clock.now()
         with self._database.transaction(tenant) as connection:
             model = lock_model(connection, target.model)
             current = find_reference(connection, target.model, target.label)
             if current is not None and current.sha256 == plan.situation.artifact.sha256:
-                return row_by_id(connection, current.promotion_id)
+                return replace(plan, is_noop=True), row_by_id(connection, current.promotion_id)
             if (current.seq if current else 0) != plan.current_seq:
                 raise stale(target, plan.current_seq, current)
             serving = current or find_reference(connection, target.model, "prod")
@@ -230,7 +231,7 @@ class Promotions:
             advance_head(connection, model.name, seq=row.seq, head_hash=row.hash)
             append(connection, event_of(plan, row), at=now)  # last: it locks the subject until commit
         _LOG.info("artifact_promoted", tenant=tenant, target_ref=target.ref, seq=row.seq, sha256=row.sha256)
-        return row
+        return plan, row
 
     def _publish(self, tenant: str, target: Target) -> bool:
         try:
