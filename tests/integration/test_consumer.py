@@ -141,10 +141,10 @@ def test_each_way_alone_takes_promotions_and_rollbacks(
         assert answer(consumer) == 0
         second = platform.promote(weights(1))
         wait_until(answers(consumer, 1), 10)
-        assert consumer.stats().seq == second
+        wait_until(lambda: consumer.stats().seq == second)
         platform.roll_back()
         wait_until(answers(consumer, 0), 10)
-        assert consumer.stats().seq == second + 1  # never back
+        wait_until(lambda: consumer.stats().seq == second + 1)  # never back
         wait_until(lambda: platform.listed(watch).get("lag") == 0)
         assert platform.listed(watch)["watch"] == watch
 
@@ -164,6 +164,7 @@ def test_a_late_event_of_an_earlier_promotion_changes_nothing(
         wait_until(lambda: consumer._watch.last_event_id is not None, 10)  # it was heard
         platform.promote(weights(2))
         wait_until(answers(consumer, 2), 10)
+        wait_until(lambda: consumer.stats().seq == 3)
         assert consumer.stats().swaps == 2
 
 
@@ -382,9 +383,8 @@ class Service:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return self.process.wait(20)
+        self.process.communicate(timeout=20)
+        return self.process.returncode
 
 
 @pytest.mark.slow

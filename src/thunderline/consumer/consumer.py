@@ -187,7 +187,6 @@ class Consumer(Generic[Model]):
             if not self._stop.is_set():
                 self._reject(wanted, error)
         else:
-            self._copies.remember(wanted)
             self._backoff.clear()
 
     def _reject(self, wanted: Wanted, error: Exception) -> None:
@@ -224,6 +223,8 @@ class Consumer(Generic[Model]):
         self._note(
             Stats(wanted.seq, wanted.sha256, before.swaps + 1, before.rejected, None, took_ms, is_from_copy)
         )
+        if not is_from_copy:
+            self._copies.remember(wanted)  # before start() returns: killed a moment later, it still serves
         _LOG.info(
             "model_swapped",
             reference=self._reference,

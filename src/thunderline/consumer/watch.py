@@ -194,6 +194,8 @@ class Watch:
             if response.status_code != _OK:
                 raise Unavailable("api", f"the event stream answered {response.status_code}")
             self._stream = response
+            if self._stop.is_set():  # stopped while connecting: nobody would cut this stream
+                return
             self._news.set()
             for line in response.iter_lines():
                 if self._stop.is_set():

@@ -66,7 +66,7 @@ def served(consumer: Consumer[bytes]) -> bytes:
 
 
 def serves(consumer: Consumer[bytes], content: bytes) -> Callable[[], bool]:
-    return lambda: served(consumer) == content
+    return lambda: served(consumer) == content and consumer.stats().sha256 == sha256_hex(content)
 
 
 @pytest.mark.parametrize("watch", WAYS)
