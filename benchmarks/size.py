@@ -10,6 +10,7 @@ from benchmarks.answer import Figure, Peer, Target
 
 ASKS = "How much does a bare install, the edge, put on the disk, and how much one with `[server]`?"
 _ROOT = Path(__file__).resolve().parents[1]
+_PROBE = "rfc8785"  # small, and one of our own needs
 _NOT_OURS = ("pip", "setuptools", "_distutils_hack", "distutils-precedence.pth")
 
 
@@ -22,6 +23,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
     Raises:
         NotReachable: pip's index does not answer.
+        RuntimeError: pip could not install for another reason.
     """
     with tempfile.TemporaryDirectory(prefix="tl") as name:
         folder = Path(name)
@@ -55,20 +57,19 @@ def _empty_mb(venv: Path) -> float:
 
 def _installed_mb(venv: Path, source: Path, extra: str) -> float:
     _make_venv(venv)
-    done = subprocess.run(
-        [
-            str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-            "-c", str(source / "constraints.txt"), f"{source}{extra}",
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise NotReachable(
-            f"pip install .{extra} did not work: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-        )
-    return _megabytes(venv, _NOT_OURS)
+    said = _pip(venv, "install", "-c", str(source / "constraints.txt"), f"{source}{extra}")
+    if said is None:
+        return _megabytes(venv, _NOT_OURS)
+    if _pip(venv, "download", "--no-deps", "--no-cache-dir", "--dest", str(venv), _PROBE) is not None:
+        raise NotReachable("pip's index is not reachable from here; measure size where it is")
+    raise RuntimeError(f"pip install .{extra} failed: {said}")
+
+
+def _pip(venv: Path, command: str, *arguments: str) -> str | None:
+    """Run pip; returns its last words when it failed, None when it did what it should."""
+    program = [str(venv / "bin" / "python"), "-m", "pip", command, "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*program, *arguments], check=False, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["nothing"])[-1]
 
 
 def _megabytes(venv: Path, without: tuple[str, ...]) -> float:
