@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,19 +113,41 @@ class Api:
             size = file.stat().st_size
         except OSError as error:
             raise InvalidInput("path", f"cannot read {file}: {error.strerror}") from error
-        running = new_hasher()
 
         def chunks() -> Iterator[bytes]:
             with file.open("rb") as opened:
                 while chunk := opened.read(_CHUNK):
-                    running.update(chunk)
                     yield chunk
 
-        headers = {"Content-Length": str(size), "Content-Type": f"application/x-{format_of(file.name)}"}
-        answer = self._document(self._send("POST", "/files", content=chunks(), headers=headers))
+        return self.upload_stream(chunks(), size, kind=format_of(file.name), subject=str(file))
+
+    def upload_stream(self, chunks: Iterable[bytes], size_bytes: int, *, kind: str, subject: str) -> str:
+        """Upload bytes as they come, hashing them on the way.
+
+        Args:
+            chunks: all of the bytes.
+            size_bytes: how many they are; announced, so that a broken upload is never taken for a whole one.
+            kind: the format, for the content type.
+            subject: how a refusal names the bytes.
+
+        Returns:
+            Their id: the sha256 of the bytes.
+
+        Raises:
+            IntegrityError: the store says another digest than was sent.
+        """
+        running = new_hasher()
+
+        def hashed() -> Iterator[bytes]:
+            for chunk in chunks:
+                running.update(chunk)
+                yield chunk
+
+        headers = {"Content-Length": str(size_bytes), "Content-Type": f"application/x-{kind}"}
+        answer = self._document(self._send("POST", "/files", content=hashed(), headers=headers))
         if answer.get("file_id") != running.hexdigest():
             raise errors.ChecksumMismatch(
-                str(file), recorded=running.hexdigest(), read=str(answer.get("file_id"))
+                subject, recorded=running.hexdigest(), read=str(answer.get("file_id"))
             )
         return running.hexdigest()
 
