@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import boto3
 import httpx
+from botocore.client import BaseClient
 from moto.server import ThreadedMotoServer
 
 _SPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
@@ -22,8 +23,10 @@ class S3Server:
     bucket: str
 
     def get(self, key: str) -> bytes:
-        """Fetch an object as any HTTP client would."""
-        answer = httpx.get(f"{self.endpoint}/{self.bucket}/{key}", trust_env=False)
+        """Fetch an object by plain HTTP, from an address signed for it."""
+        with closing(client(self.endpoint)) as opened:
+            url = opened.generate_presigned_url("get_object", Params={"Bucket": self.bucket, "Key": key})
+        answer = httpx.get(url, trust_env=False)
         answer.raise_for_status()
         return answer.content
 
@@ -58,13 +61,17 @@ def running() -> Iterator[str]:
 def fresh_bucket(endpoint: str) -> S3Server:
     """Make a bucket of a new name."""
     name = f"b-{uuid4().hex}"
-    client = boto3.client(
+    with closing(client(endpoint)) as opened:
+        opened.create_bucket(Bucket=name)
+    return S3Server(endpoint, name)
+
+
+def client(endpoint: str) -> BaseClient:
+    """Return another client than the product's, as a stranger would use."""
+    return boto3.client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id="someone",
         aws_secret_access_key="something",
         region_name="us-east-1",
     )
-    client.create_bucket(Bucket=name)
-    client.close()
-    return S3Server(endpoint, name)

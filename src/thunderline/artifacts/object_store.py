@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 from thunderline.artifacts.blob_store import BlobStore, Receiver, Stored, blob_key
 from thunderline.artifacts.feed import Feed
 from thunderline.canonical import new_hasher
-from thunderline.errors import ChecksumMismatch, InvalidInput, NotFound, Unavailable
+from thunderline.errors import ChecksumMismatch, InvalidInput, NotFound, ThunderlineError, Unavailable
 
 _Bucket = S3Store | GCSStore | AzureStore
 _CHUNK = 1 << 20
@@ -205,13 +205,23 @@ class ObjectStore:
 
     def copy_key(self, old: str, new: str, size_bytes: int) -> None:
         """Copy one key's bytes to another; beyond what one call may copy, by way of this machine."""
+        if size_bytes > self._copy_limit_bytes:
+            self._carry(old, new)
+            return
         try:
-            if size_bytes <= self._copy_limit_bytes:
-                self.place.bucket.copy(old, new)
-            else:
-                self.place.put_stream(new, self.open(old, 0, None))
+            self.place.bucket.copy(old, new)
         except _RAISED as error:
             raise self.place.failed(error, f"copying {old} to {new}") from error
+
+    def _carry(self, old: str, new: str) -> None:
+        feed = Feed(partial(self.place.put_stream, new))  # the library cannot read while it writes
+        try:
+            for chunk in self.open(old, 0, None):
+                feed.write(chunk)
+        except ThunderlineError:
+            feed.abandon()
+            raise
+        feed.finish()
 
     def write(self, key: str, content: bytes) -> None:
         """Write a document; an object appears whole or not."""
@@ -243,23 +253,34 @@ def open_object_store(
     Args:
         url: ``s3://bucket/prefix``, ``gs://...`` or ``az://...``, with that cloud's own credentials.
         endpoint: an S3 server, such as ``http://127.0.0.1:9000``; needs both keys.
-        bucket: at the endpoint.
+        bucket: at the endpoint, unless a URL names one.
         access_key: for the endpoint.
         secret_key: for the endpoint.
 
     Raises:
         InvalidInput: the settings do not fit together; the field is the setting.
     """
-    if url is not None and endpoint is not None:
-        raise InvalidInput("store.endpoint", "set store.url or store.endpoint, not both")
+    if url is not None:
+        _check_url(url, has_endpoint=endpoint is not None)
     try:
-        if url is not None:
-            return ObjectStore(_by_url(url), name=url)
-        opened = _by_endpoint(endpoint or "", bucket, access_key, secret_key)
+        if endpoint is not None:
+            bucket, prefix = (urlsplit(url).netloc, urlsplit(url).path) if url else (bucket, "")
+            opened = _by_endpoint(endpoint, bucket, prefix.strip("/"), access_key, secret_key)
+            return ObjectStore(opened, name=f"{endpoint} (bucket {bucket})")
+        return ObjectStore(_by_url(url or ""), name=url or "")
     except (BaseError, ValueError) as error:
         told = str(error).partition("\n")[0]
         raise InvalidInput("store.url" if url else "store.endpoint", f"cannot be used: {told}") from error
-    return ObjectStore(opened, name=f"{endpoint} (bucket {bucket})")
+
+
+def _check_url(url: str, *, has_endpoint: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"s3", "gs", "az"} or not parts.netloc:
+        raise InvalidInput("store.url", f"{url!r} is not s3://bucket, gs://bucket or az://account/container")
+    if has_endpoint and parts.scheme != "s3":
+        raise InvalidInput(
+            "store.endpoint", f"goes with a bucket of S3, not with {url}; unset one of the two"
+        )
 
 
 class _Keys(TypedDict):
@@ -272,9 +293,6 @@ class _Keys(TypedDict):
 
 
 def _by_url(url: str) -> _Bucket:
-    parts = urlsplit(url)
-    if parts.scheme not in {"s3", "gs", "az"} or not parts.netloc:
-        raise InvalidInput("store.url", f"{url!r} is not s3://bucket, gs://bucket or az://account/container")
     opened = from_url(
         url,
         client_options={"connect_timeout": _CONNECT, "read_timeout": _SILENCE, "timeout": _REQUEST},
@@ -285,7 +303,9 @@ def _by_url(url: str) -> _Bucket:
     return opened
 
 
-def _by_endpoint(endpoint: str, bucket: str, access_key: str | None, secret_key: str | None) -> _Bucket:
+def _by_endpoint(
+    endpoint: str, bucket: str, prefix: str, access_key: str | None, secret_key: str | None
+) -> _Bucket:
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise InvalidInput("store.endpoint", f"{endpoint!r} is no URL such as http://127.0.0.1:9000")
@@ -300,6 +320,7 @@ def _by_endpoint(endpoint: str, bucket: str, access_key: str | None, secret_key:
     }
     return S3Store(
         bucket,
+        prefix=prefix or None,
         endpoint=endpoint,
         region="us-east-1",
         virtual_hosted_style_request=False,
