@@ -146,6 +146,7 @@ def hostile_rows() -> list[object]:
         "no end": GOOD,
         "half an end": GOOD + bytes(BLOCK),
         "a member after a zero block": GOOD + bytes(BLOCK) + GOOD + END,
+        "a header in place of the second zero block": GOOD + bytes(BLOCK) + header("x", 0) + END,
         "a byte after the end": GOOD + END + b"x",
         "an archive after the end": GOOD + END + GOOD + END,
         "a mebibyte of zeros after the end": GOOD + END + bytes(1 << 20),
