@@ -269,7 +269,9 @@ def test_the_index_names_every_page_that_people_write() -> None:
             continue
         reached.add(page)
         left += [(page.parent / one).resolve() for one in links(page) if (page.parent / one).is_file()]
-    assert [one for one in PAGES if one.is_relative_to(ROOT / "docs") and one not in reached] == []
+    generated = ROOT / "docs" / "reference"  # linked as a directory
+    written = [one for one in PAGES if one.is_relative_to(ROOT / "docs") and generated not in one.parents]
+    assert [one for one in written if one not in reached] == []
 
 
 @pytest.mark.parametrize(
