@@ -1,8 +1,10 @@
 """The embedded store through kill -9, racers and a full disk: a blob is whole or it is not there."""
 
+import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +37,27 @@ for number in itertools.count():
     store.replace("default", stored.digest, "models/m/latest.bin")
     store.write_document("default", "models/m/latest.json", stored.digest.encode() * 500)
     print(stored.digest, flush=True)
+"""
+FILLER = """
+import json, os, pathlib, sys
+from thunderline.artifacts.filesystem import FilesystemStore
+from thunderline.artifacts.store import Store
+from thunderline.errors import StoreFull
+blobs = FilesystemStore(pathlib.Path(sys.argv[1]) / "objects")
+store = Store(blobs, bucket="b")
+kept = store.put(b"k" * 300_000)
+refused = []
+for act in (
+    lambda: store.put_stream(os.urandom(65_536) for _ in range(20)),
+    lambda: store.write_document("default", "latest.json", bytes(900_000)),
+):
+    try:
+        act()
+    except StoreFull as error:
+        refused.append(str(error))
+files = [str(one.relative_to(blobs.root)) for one in blobs.root.rglob("*") if one.is_file()]
+after = store.put(b"a" * 300_000).is_new
+print(json.dumps([refused, files, store.read(kept.digest).decode() == "k" * 300_000, after]))
 """
 
 
@@ -132,6 +155,21 @@ def test_a_document_that_could_not_be_replaced_stays_as_it_was(small_files: File
     with pytest.raises(Unavailable):
         small_files.write("latest.json", bytes(65_537))
     assert (small_files.root / "latest.json").read_bytes() == b"before"
+
+
+def test_on_a_full_disk_an_upload_is_refused_as_such_and_its_room_comes_back(tmp_path: Path) -> None:
+    """A disk of one mebibyte, in a namespace of its own; skipped where the kernel grants none."""
+    prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    mount = 'mount -t tmpfs -o size=1m none "$0"'
+    if shutil.which("unshare") is None or subprocess.run([*prefix, mount, tmp_path], check=False).returncode:
+        pytest.skip("no namespaces here")
+    arguments = [*prefix, f'{mount} && exec "$1" -c "$2" "$0"', str(tmp_path), sys.executable, FILLER]
+    told = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0, told.stderr
+    refused, files, is_intact, has_room_again = json.loads(told.stdout)
+    assert len(refused) == 2
+    assert all("no space left while writing" in one for one in refused)
+    assert (files, is_intact, has_room_again) == ([blob_key(sha256_hex(b"k" * 300_000))], True, True)
 
 
 class _AlmostFull(FilesystemStore):
