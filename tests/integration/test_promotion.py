@@ -257,6 +257,23 @@ def test_a_rollback_passes_over_bytes_that_no_longer_verify(
     assert back.row.sha256 == made[0].sha256
 
 
+def test_repeating_a_promotion_brings_back_a_published_copy_that_went_missing(
+    database: Database, store: Store, promotions: Promotions
+) -> None:
+    first, second = push(database, store, b"one"), push(database, store, b"two")
+    promote(promotions, first)
+    promote(promotions, second)
+    for name in ("latest.safetensors", "latest.json"):
+        store.remove("default", f"models/m/{name}")
+        again = promote(promotions, second)
+        assert again.plan.is_noop
+        assert again.is_published
+        uri = store.uri("default", "models/m/latest.safetensors")
+        assert store.digest_of("default", uri) == second.sha256
+        assert store.read_document("default", "models/m/latest.json") is not None
+    assert_linear(database, store, 2)
+
+
 def test_nothing_to_go_back_to_is_a_conflict(
     database: Database, store: Store, promotions: Promotions
 ) -> None:

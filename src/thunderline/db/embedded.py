@@ -127,6 +127,9 @@ class EmbeddedPostgres:
             # Gone for good, else the next start would race the old server.
             if not process.wait_until(lambda: self.running() is None, timeout_s):
                 raise Unavailable("postgres", f"pid {found.pid} still runs {timeout_s:g} s after SIGINT")
+            if self._child:
+                self._child.end()  # its pid file goes a moment before it does
+                self._child = None
 
     def running(self) -> process.Running | None:
         """Return the server's process, None when none runs here."""

@@ -67,9 +67,10 @@ def publish_latest(database: Database, store: Store, *, tenant: str, model: str,
         wanted = reference_document(connection, tenant=tenant, model=model, label=label)
         content = canonical_bytes(wanted)
         before = store.read_document(tenant, f"{folder}/latest.json")
-        if before == content:
-            return
         name = f"latest.{extension_of(str(wanted['format']))}"
+        held_bytes = store.size_at(tenant, store.uri(tenant, f"{folder}/{name}"))
+        if before == content and held_bytes == wanted["size_bytes"]:
+            return
         store.replace(tenant, str(wanted["sha256"]), f"{folder}/{name}")
         store.write_document(tenant, f"{folder}/latest.json", content)
         older = _name_before(before)

@@ -98,8 +98,10 @@ class Promotions:
                     f"but from {artifact.federation_id or 'none'}",
                 )
             situation = self._situation(connection, intent, model, artifact)
-            if plan_promotion(intent, situation).is_noop and not is_dry_run:
-                return self._standing(connection, intent, situation)
+            stands = plan_promotion(intent, situation).is_noop and not is_dry_run
+            standing = self._standing(connection, intent, situation) if stands else None
+        if standing is not None:
+            return self._mended(principal.tenant, standing)
         return self._carry_out(principal.tenant, intent, situation, is_dry_run=is_dry_run)
 
     def rollback(
@@ -132,15 +134,17 @@ class Promotions:
         with self._database.transaction(principal.tenant) as connection:
             model = model_named(connection, target.model)
             choice = choose(history(connection, target.model, label=target.label))
-            if choice.head_is_rollback and not again:
-                current = find_reference(connection, target.model, target.label)
-                if current is not None:
-                    held = artifact_by_id(connection, current.artifact_id)
-                    return self._standing(
-                        connection, intent, self._situation(connection, intent, model, held)
-                    )
+            current = find_reference(connection, target.model, target.label)
+            standing = None
+            if choice.head_is_rollback and not again and current is not None:
+                held = artifact_by_id(connection, current.artifact_id)
+                standing = self._standing(
+                    connection, intent, self._situation(connection, intent, model, held)
+                )
             found = [artifact_by_id(connection, row.artifact_id) for row in choice.targets]
             situations = [self._situation(connection, intent, model, one) for one in found]
+        if standing is not None:
+            return self._mended(principal.tenant, standing)
         refused: list[str] = []
         for situation in situations:
             try:
@@ -176,6 +180,10 @@ class Promotions:
         current = situation.current
         row = row_by_id(connection, current.promotion_id) if current else None
         return Outcome(plan_promotion(intent, situation), row, is_published=True)
+
+    def _mended(self, tenant: str, standing: Outcome) -> Outcome:
+        """Bring back a published copy that went missing, although the reference itself stays as it is."""
+        return replace(standing, is_published=self._publish(tenant, standing.plan.intent.target))
 
     def _carry_out(self, tenant: str, intent: Intent, situation: Situation, *, is_dry_run: bool) -> Outcome:
         seen = replace(situation, digest_read=self._digest(tenant, situation.artifact))
