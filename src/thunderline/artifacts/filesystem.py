@@ -243,4 +243,3 @@ class FilesystemStore:
             return shutil.disk_usage(self.root).free
         except OSError as error:
             _failed(error, f"looking at {self.root}")
-
