@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError, with_config
 
@@ -53,6 +54,14 @@ class StoreSettings:
     secret_key: SecretStr | None = None
     bucket: str = "thunderline-artifacts"
     keep_free_bytes: int = 256 << 20  # uploads are refused when less would stay free
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the bucket and the prefix inside it: those of the URL when one is given."""
+        if self.url is None:
+            return self.bucket, ""
+        parts = urlsplit(self.url)
+        return parts.netloc, parts.path.strip("/")
 
 
 @with_config(_STRICT)

@@ -66,9 +66,11 @@ def open_store(settings: Settings) -> Store:
     Raises:
         InvalidInput: an endpoint without its keys, or a URL of an unknown kind.
     """
+    bucket, prefix = settings.store.place
     return Store(
         _blobs(settings),
-        bucket=settings.store.bucket,
+        bucket=bucket,
+        prefix=prefix,
         home_tenant=settings.platform.tenant,
         keep_free_bytes=settings.store.keep_free_bytes,
     )

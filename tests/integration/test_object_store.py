@@ -17,7 +17,7 @@ from thunderline.artifacts.blob_store import BlobStore, blob_key
 from thunderline.artifacts.object_store import ObjectStore, open_object_store
 from thunderline.artifacts.store import Store
 from thunderline.canonical import sha256_hex
-from thunderline.errors import ChecksumMismatch, InvalidInput, Unavailable
+from thunderline.errors import ChecksumMismatch, InvalidInput, NotFound, Unavailable
 from thunderline.settings import load_settings
 from thunderline.wiring import open_store
 
@@ -138,6 +138,24 @@ def test_the_url_of_a_bucket_with_a_prefix_keeps_everything_below_it(server: S3S
     blobs.check()
     blobs.write("latest.json", b"{}")
     assert server.keys() == ["team/models/latest.json"]
+
+
+def test_uris_name_the_bucket_and_the_prefix_of_the_url(server: S3Server) -> None:
+    environment = {
+        "THUNDERLINE_STORE__URL": f"s3://{server.bucket}/team/models",
+        "MINIO_ENDPOINT": server.endpoint,
+        "MINIO_ACCESS_KEY": "someone",
+        "MINIO_SECRET_KEY": "something",
+    }
+    store = open_store(load_settings(environment).settings)
+    digest = store.put(b"weights").digest
+    for tenant, key in (("default", "artifacts/m.bin"), ("other", "tenants/other/artifacts/m.bin")):
+        uri = store.publish(tenant, digest, "artifacts/m.bin")
+        assert uri == f"s3://{server.bucket}/team/models/{key}"
+        assert server.get(f"team/models/{key}") == b"weights"
+        assert store.digest_of(tenant, uri) == digest
+    with pytest.raises(NotFound):
+        store.digest_of("default", f"s3://{server.bucket}/team/models/tenants/other/artifacts/m.bin")
 
 
 def test_a_cloud_s_own_address_is_reached_by_tls_only(

@@ -157,6 +157,8 @@ class FilesystemStore:
         """Open only when the first chunk is asked for: a reader that never asks leaves nothing open."""
         try:
             descriptor = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no object {key} any more") from error
         except OSError as error:
             _failed(error, f"opening {key}")
         try:

@@ -11,17 +11,25 @@ class Store:
     """What every room uses to keep and find bytes."""
 
     def __init__(
-        self, blobs: BlobStore, *, bucket: str, home_tenant: str = "default", keep_free_bytes: int = 0
+        self,
+        blobs: BlobStore,
+        *,
+        bucket: str,
+        prefix: str = "",
+        home_tenant: str = "default",
+        keep_free_bytes: int = 0,
     ) -> None:
         """Stand over a place that keeps bytes.
 
         Args:
             blobs: the place.
             bucket: its name, as URIs say it.
+            prefix: below which the place keeps every key, as URIs say it.
             home_tenant: the tenant whose keys lie at the bucket's root.
             keep_free_bytes: uploads are refused when less would stay free.
         """
         self._blobs, self.bucket = blobs, bucket
+        self._root = f"s3://{bucket}/{prefix}/" if prefix else f"s3://{bucket}/"
         self._home_tenant, self._keep_free_bytes = home_tenant, keep_free_bytes
 
     def receive(self, *, expected_bytes: int | None = None) -> Receiver:
@@ -91,7 +99,7 @@ class Store:
 
     def uri(self, tenant: str, key: str) -> str:
         """Return the URI of a tenant's key."""
-        return f"s3://{self.bucket}/{self._key(tenant, key)}"
+        return f"{self._root}{self._key(tenant, key)}"
 
     def _key(self, tenant: str, key: str) -> str:
         return key if tenant == self._home_tenant else f"tenants/{tenant}/{key}"
@@ -178,7 +186,7 @@ class Store:
         start = self.uri(tenant, "")
         if not uri.startswith(start) or (tenant == self._home_tenant and uri.startswith(f"{start}tenants/")):
             raise NotFound(f"{uri} is not in the bucket {self.bucket} of this tenant")
-        key = uri.removeprefix(f"s3://{self.bucket}/")
+        key = uri.removeprefix(self._root)
         if any(part in {"", ".", ".."} for part in key.split("/")):
             raise NotFound(f"{uri} is no key")
         return key

@@ -106,7 +106,7 @@ class Api:
             Its id: the sha256 of its bytes.
 
         Raises:
-            InvalidInput: no such file.
+            InvalidInput: no such file, or it shrank while it was sent; what was added meanwhile is left out.
             IntegrityError: the store says another digest than was sent.
         """
         try:
@@ -115,9 +115,13 @@ class Api:
             raise InvalidInput("path", f"cannot read {file}: {error.strerror}") from error
 
         def chunks() -> Iterator[bytes]:
+            left = size
             with file.open("rb") as opened:
-                while chunk := opened.read(_CHUNK):
+                while left and (chunk := opened.read(min(_CHUNK, left))):
+                    left -= len(chunk)
                     yield chunk
+            if left:
+                raise InvalidInput("path", f"{file} became shorter while it was sent; send it again")
 
         return self.upload_stream(chunks(), size, kind=format_of(file.name), subject=str(file))
 

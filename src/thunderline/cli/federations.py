@@ -35,7 +35,7 @@ def validate(spec: SpecFile, output: OutputOption = Output.TABLE) -> None:
     from thunderline.federation.spec_document import parse_spec
 
     settings = load_settings().settings
-    bucket = settings.store.bucket
+    bucket, _ = settings.store.place
     found = parse_spec(_read(spec), bucket=bucket)
     check_runnable(found, tenant=found.tenant or settings.platform.tenant, bucket=bucket)
     emit(
