@@ -212,9 +212,30 @@ def test_a_cluster_of_another_version_is_refused(server: EmbeddedPostgres) -> No
         server.start()
 
 
-def test_a_path_too_long_for_a_socket_is_refused(short_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="longer than 100 characters"):
-        EmbeddedPostgres(short_path / ("x" * 90)).start()
+def test_a_path_too_long_for_a_socket_has_its_socket_elsewhere(short_path: Path) -> None:
+    deep = EmbeddedPostgres(short_path / ("x" * 120))
+    assert not deep.sockets.is_relative_to(deep.home)
+    assert deep.sockets != EmbeddedPostgres(short_path / ("y" * 120)).sockets
+    deep.start()
+    try:
+        assert deep.sockets.stat().st_mode & 0o777 == 0o700
+        with psycopg.connect(deep.admin_dsn) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+    finally:
+        deep.stop()
+    assert not deep.sockets.exists()
+
+
+def test_a_socket_directory_that_is_no_directory_of_ours_is_not_taken(short_path: Path) -> None:
+    deep = EmbeddedPostgres(short_path / ("x" * 120))
+    elsewhere = short_path / "elsewhere"
+    elsewhere.mkdir()
+    deep.sockets.symlink_to(elsewhere)
+    try:
+        with pytest.raises(InvalidInput, match="remove it"):
+            deep.start()
+    finally:
+        deep.sockets.unlink()
 
 
 def test_a_stale_pid_file_that_names_a_stranger_is_not_believed(server: EmbeddedPostgres) -> None:

