@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
@@ -219,7 +220,7 @@ def test_events_tell_the_whole_story_in_order(wing: Wing) -> None:
     assert types == [
         "fl.federation.created",
         "fl.federation.started",
-        *["fl.client.joined"] * 4,
+        *["fl.client.lease_issued", "fl.client.joined"] * 4,
         *a_round * 3,
         "fl.federation.completed",
     ]
@@ -229,6 +230,61 @@ def test_events_tell_the_whole_story_in_order(wing: Wing) -> None:
     assert (
         aggregate["artifact_uri"] == f"s3://{BUCKET}/federations/coop/checkpoints/global-ROUND-2.safetensors"
     )
+
+
+def leases(wing: Wing) -> list[tuple[object, object]]:
+    listed = wing.client.get("/api/federations/coop/leases").json()["leases"]
+    return sorted((one["client_id"], one["status"]) for one in listed)
+
+
+def test_every_client_holds_a_lease_within_the_spec_and_completes_it(wing: Wing) -> None:
+    constraints = {"lease": {"maxEpochs": 3, "maxTokens": 500, "ttlSeconds": 600}}
+    made = wing.create(wing.spec(constraints=constraints))
+    wing.act("coop", "start")
+    wing.run_here()
+    listed = wing.client.get("/api/federations/coop/leases").json()["leases"]
+    assert leases(wing) == [(f"shard-{number}", "completed") for number in range(4)]
+    one = listed[0]
+    assert (one["epochs_max"], one["tokens_max"], one["manifest_uri"]) == (3, 500, None)
+    assert one["federation_id"] == made["id"]
+    began, ends = (datetime.fromisoformat(one[key]) for key in ("created_at", "lease_expires_at"))
+    assert ends - began >= timedelta(seconds=600)  # renewed with each round
+    wait_until(lambda: len(wing.events("fl.client.lease_issued")) == 4)
+    issued = [one["data"] for one in wing.events("fl.client.lease_issued")]
+    assert {one["lease_id"] for one in issued} == {one["id"] for one in listed}  # type: ignore[index]
+
+
+def test_leases_of_an_attempt_that_died_expire_and_those_of_a_paused_one_are_released(wing: Wing) -> None:
+    wing.create(wing.spec(rounds={"total": 4}))
+    wing.act("coop", "start")
+    dying = wing.attempt()
+
+    def dies() -> bool:
+        if wing.completed("coop") == 1:
+            raise KeyboardInterrupt  # as sudden as a kill: nothing of ours runs any more
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        run_attempt(wing.places, dying, is_told_to_end=dies)
+    assert leases(wing) == [(f"shard-{number}", "claimed") for number in range(4)]
+    wait_until(lambda: _claimable(wing))
+
+    def pauses() -> bool:
+        if wing.completed("coop") == 2:
+            wing.act("coop", "pause")
+        return False
+
+    run_attempt(wing.places, wing.attempt(), is_told_to_end=pauses)
+    expected = [(f"shard-{number}", status) for number in range(4) for status in ("expired", "released")]
+    assert leases(wing) == expected
+
+
+def test_a_lease_that_allows_less_than_a_round_trains_is_refused(wing: Wing) -> None:
+    spec = wing.spec(constraints={"lease": {"maxEpochs": 1}})
+    answer = wing.client.post("/api/federations", content=spec)
+    assert answer.status_code == 400
+    assert answer.json()["field"] == "spec.constraints.lease.maxEpochs"
+    assert "less than the 2 localEpochs" in answer.json()["message"]
 
 
 def test_rollups_hold_the_figures_of_each_round(wing: Wing) -> None:

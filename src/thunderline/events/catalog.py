@@ -79,6 +79,16 @@ class FederationFailed(_FederationEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLeaseIssued(_FederationEvent):
+    """A client may work for a federation, until the lease ends."""
+
+    type: ClassVar[str] = "fl.client.lease_issued"
+    client_id: str
+    lease_id: str
+    expires_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClientJoined(_FederationEvent):
     """A client's data was checked and it takes part."""
 
@@ -169,6 +179,7 @@ CATALOG: Mapping[str, type[Event]] = {
         FederationPaused,
         FederationCompleted,
         FederationFailed,
+        ClientLeaseIssued,
         ClientJoined,
         ClientDropped,
         RoundStarted,

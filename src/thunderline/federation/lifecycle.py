@@ -20,6 +20,7 @@ from thunderline.federation.records import (
     Attempt,
     Federation,
     add_federation,
+    end_leases,
     find_federation,
     hold,
     lock_federation,
@@ -172,5 +173,6 @@ def fail(database: Database, attempt: Attempt, reason: str, *, clock: Clock) -> 
     now = clock.now()
     with database.transaction(attempt.tenant) as connection:
         if hold(connection, attempt) in _UNENDED:
+            end_leases(connection, attempt.federation_id, "released")
             set_status(connection, attempt.federation_id, "failed", message=reason, at=now)
             append(connection, FederationFailed(attempt.federation_id, reason), at=now)

@@ -20,6 +20,7 @@ from thunderline.events.catalog import (
 )
 from thunderline.events.outbox import append
 from thunderline.federation.checkpoint import Examples, write_arrays
+from thunderline.federation.lease import expiry
 from thunderline.federation.network import Arrays, evaluate
 from thunderline.federation.records import (
     Attempt,
@@ -27,7 +28,9 @@ from thunderline.federation.records import (
     add_rollup,
     begin_round,
     complete_round,
+    end_leases,
     hold,
+    renew_leases,
     set_status,
     status_of,
 )
@@ -90,6 +93,7 @@ class RecordedProgress:
         now = self._round_began = self._places.clock.now()
         with self._places.database.transaction(self._attempt.tenant) as connection:
             self._hold(connection)
+            renew_leases(connection, self._federation.id, expiry(self._spec, now))
             if begin_round(connection, self._federation.id, round_num, at=now):
                 append(connection, RoundStarted(self._federation.id, round_num, clients), at=now)
         _LOG.info("round_started", federation_id=self._federation.id, round_num=round_num, clients=clients)
@@ -131,6 +135,7 @@ class RecordedProgress:
             for event in self._events(result, metrics, uri, digest):
                 append(connection, event, at=now)
             if round_num == self._spec.rounds:
+                end_leases(connection, identity, "completed")
                 set_status(connection, identity, "completed", message="", at=now)
                 append(connection, FederationCompleted(identity, round_num, uri, digest), at=now)
         _LOG.info("round_completed", federation_id=identity, round_num=round_num, sha256=digest, **metrics)

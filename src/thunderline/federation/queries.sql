@@ -122,3 +122,31 @@ values (tl.tenant(), %(federation_id)s, %(round_id)s, %(aggregates)s, %(at)s) on
 -- Figures of a federation's rounds, oldest first.
 select id::text, federation_id::text, round_id::text, aggregates_json, created_at from tl.metrics_rollup
  where tenant_id = tl.tenant() and federation_id = %(federation_id)s order by created_at, id limit %(limit)s;
+
+-- name: issue_lease
+-- Let a client work for an attempt at a federation.
+insert into tl.client_lease (tenant_id, federation_id, attempt, client_id, lease_expires_at, epochs_max, tokens_max,
+                             status, created_at)
+values (tl.tenant(), %(federation_id)s, %(attempt)s, %(client_id)s, %(expires_at)s, %(epochs_max)s, %(tokens_max)s,
+        'issued', %(at)s)
+returning id::text;
+
+-- name: settle_lease
+-- Say what became of a lease.
+update tl.client_lease set status = %(status)s where tenant_id = tl.tenant() and id = %(id)s;
+
+-- name: end_leases
+-- End every lease that is still open.
+update tl.client_lease set status = %(status)s
+ where tenant_id = tl.tenant() and federation_id = %(federation_id)s and status in ('issued', 'claimed');
+
+-- name: renew_leases
+-- Let claimed leases last longer.
+update tl.client_lease set lease_expires_at = %(expires_at)s
+ where tenant_id = tl.tenant() and federation_id = %(federation_id)s and status = 'claimed';
+
+-- name: leases
+-- Leases of a federation, newest first.
+select id::text, federation_id::text, client_id, manifest_uri, lease_expires_at, epochs_max, tokens_max, status, created_at
+  from tl.client_lease where tenant_id = tl.tenant() and federation_id = %(federation_id)s
+ order by created_at desc, client_id limit %(limit)s;

@@ -11,6 +11,8 @@ from thunderline.canonical import Json
 from thunderline.db.pool import Connected
 from thunderline.db.statements import Statements
 from thunderline.errors import Conflict, NotFound, Superseded
+from thunderline.federation.lease import Lease, expiry
+from thunderline.federation.spec import FederationSpec
 
 _SQL = Statements("thunderline.federation")
 LEASE_S = 6.0  # how long an attempt counts as running after its last sign of life
@@ -271,3 +273,41 @@ def rollups(connection: Connected, federation_id: str, *, limit: int = 1000) -> 
     """Return the figures of a federation's rounds, oldest first."""
     with connection.cursor(row_factory=class_row(Rollup)) as cursor:
         return cursor.execute(_SQL["rollups"], {"federation_id": federation_id, "limit": limit}).fetchall()
+
+
+def issue_lease(
+    connection: Connected, attempt: Attempt, client_id: str, spec: FederationSpec, *, at: datetime
+) -> str:
+    """Let a client work for an attempt, within the limits of the spec; returns the lease's id."""
+    given = {
+        "federation_id": attempt.federation_id,
+        "attempt": attempt.attempt,
+        "client_id": client_id,
+        "expires_at": expiry(spec, at),
+        "epochs_max": spec.lease_max_epochs,
+        "tokens_max": spec.lease_max_tokens,
+        "at": at,
+    }
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return str(cursor.execute(_SQL["issue_lease"], given).fetchone())
+
+
+def settle_lease(connection: Connected, lease_id: str, status: str) -> None:
+    """Say what became of a lease: ``claimed`` or ``released``."""
+    connection.execute(_SQL["settle_lease"], {"id": lease_id, "status": status})
+
+
+def end_leases(connection: Connected, federation_id: str, status: str) -> None:
+    """End every open lease of a federation: ``completed``, ``released`` or ``expired``."""
+    connection.execute(_SQL["end_leases"], {"federation_id": federation_id, "status": status})
+
+
+def renew_leases(connection: Connected, federation_id: str, expires_at: datetime) -> None:
+    """Let the claimed leases of a federation last longer."""
+    connection.execute(_SQL["renew_leases"], {"federation_id": federation_id, "expires_at": expires_at})
+
+
+def leases(connection: Connected, federation_id: str, *, limit: int = 1000) -> list[Lease]:
+    """Return a federation's leases, newest first."""
+    with connection.cursor(row_factory=class_row(Lease)) as cursor:
+        return cursor.execute(_SQL["leases"], {"federation_id": federation_id, "limit": limit}).fetchall()

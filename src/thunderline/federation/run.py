@@ -3,16 +3,27 @@
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
+from thunderline.clock import to_wire
 from thunderline.errors import ArtifactError, NotFound, Superseded, ThunderlineError, Unavailable
-from thunderline.events.catalog import ClientDropped, ClientJoined
+from thunderline.events.catalog import ClientDropped, ClientJoined, ClientLeaseIssued
 from thunderline.events.outbox import append
 from thunderline.federation.checkpoint import Examples, read_arrays, read_examples
 from thunderline.federation.flower.in_process import run_in_process
 from thunderline.federation.inputs import Input, base_of, read_input, shards_of, validation_of
+from thunderline.federation.lease import expiry
 from thunderline.federation.lifecycle import fail
 from thunderline.federation.network import Arrays, depth_of
 from thunderline.federation.progress import Places, RecordedProgress, client_id
-from thunderline.federation.records import Attempt, Round, find_federation, hold, last_round
+from thunderline.federation.records import (
+    Attempt,
+    Round,
+    end_leases,
+    find_federation,
+    hold,
+    issue_lease,
+    last_round,
+    settle_lease,
+)
 from thunderline.federation.round import RunPlan
 from thunderline.federation.spec import FederationSpec
 from thunderline.federation.spec_document import parse_spec
@@ -37,6 +48,7 @@ def run_attempt(places: Places, attempt: Attempt, *, is_told_to_end: Callable[[]
     """
     try:
         _run(places, attempt, is_told_to_end)
+        _leave(places, attempt)
     except Superseded as error:
         _LOG.warning("attempt_superseded", federation_id=attempt.federation_id, problem=str(error))
     except Unavailable:
@@ -64,14 +76,9 @@ def _run(places: Places, attempt: Attempt, is_told_to_end: Callable[[], bool]) -
     held_out = read_examples(inputs.read(validation)) if validation else None
     first_round = done.round_num + 1 if done else 1
     clients, refused = inputs.clients(spec)
-    _join(
-        places,
-        attempt,
-        first_round=first_round,
-        clients=clients,
-        refused=refused,
-        edges=inputs.edges(federation.id),
-    )
+    _join(places, attempt, spec, first_round=first_round, clients=clients, refused=refused)
+    with places.database.transaction(attempt.tenant) as connection:
+        add_edges(connection, inputs.edges(federation.id), at=places.clock.now())
     plan = RunPlan(
         strategy=spec.strategy,
         first_round=first_round,
@@ -131,19 +138,35 @@ class _Inputs:
 def _join(
     places: Places,
     attempt: Attempt,
+    spec: FederationSpec,
     *,
     first_round: int,
     clients: Iterable[int],
     refused: dict[int, str],
-    edges: list[Edge],
 ) -> None:
-    """Tell, at the beginning of an attempt, which clients take part and which cannot."""
+    """Lease each client and tell, at the beginning of an attempt, which take part and which cannot."""
     now, identity = places.clock.now(), attempt.federation_id
     with places.database.transaction(attempt.tenant) as connection:
         hold(connection, attempt)
-        add_edges(connection, edges, at=now)
-        for number in clients:
-            append(connection, ClientJoined(identity, client_id(number)), at=now)
-        for number, reason in refused.items():
-            append(connection, ClientDropped(identity, client_id(number), first_round, reason), at=now)
+        end_leases(connection, identity, "expired")  # of an attempt that died
+        for number in sorted([*clients, *refused]):
+            name = client_id(number)
+            lease = issue_lease(connection, attempt, name, spec, at=now)
+            issued = ClientLeaseIssued(identity, name, lease, to_wire(expiry(spec, now)))
+            append(connection, issued, at=now)
+            reason = refused.get(number)
+            settle_lease(connection, lease, "claimed" if reason is None else "released")
+            joined = (
+                ClientJoined(identity, name)
+                if reason is None
+                else ClientDropped(identity, name, first_round, reason)
+            )
+            append(connection, joined, at=now)
     _LOG.info("clients_joined", federation_id=identity, refused=len(refused))
+
+
+def _leave(places: Places, attempt: Attempt) -> None:
+    """Release what is still leased when an attempt ends before its federation does."""
+    with places.database.transaction(attempt.tenant) as connection:
+        hold(connection, attempt)
+        end_leases(connection, attempt.federation_id, "released")

@@ -107,9 +107,9 @@ class _Telemetry(_Part):
 
 
 class _Lease(_Part):
-    max_epochs: Annotated[int, Field(ge=1)] = 1
-    max_tokens: Annotated[int, Field(ge=1)] = 1_000_000
-    ttl_seconds: Annotated[int, Field(ge=60)] = 1800
+    max_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None  # by default what a round trains
+    max_tokens: Annotated[int, Field(ge=1, le=2**53)] = 1_000_000
+    ttl_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 1800
 
 
 class _Constraints(_Part):
@@ -198,6 +198,12 @@ def _value(document: _Document) -> FederationSpec:
         raise InvalidInput("spec.privacy.dp", "enabled needs epsilon and delta")
     if spec.strategy.name == "custom" and not params.factory:
         raise InvalidInput("spec.strategy.params.factory", "custom needs the name of an installed strategy")
+    allowed = spec.constraints.lease.max_epochs or params.local_epochs
+    if allowed < params.local_epochs:
+        raise InvalidInput(
+            "spec.constraints.lease.maxEpochs",
+            f"{allowed} is less than the {params.local_epochs} localEpochs that each round trains",
+        )
     if (beyond := [one for one in spec.artifacts.rounds if one > spec.rounds.total]) != []:
         raise InvalidInput(
             "spec.artifacts.rounds", f"{beyond[0]} is beyond the last round {spec.rounds.total}"
@@ -234,7 +240,7 @@ def _value(document: _Document) -> FederationSpec:
         format=spec.artifacts.format,
         compression=spec.compression,
         metric=spec.metric,
-        lease_max_epochs=spec.constraints.lease.max_epochs,
+        lease_max_epochs=allowed,
         lease_max_tokens=spec.constraints.lease.max_tokens,
         lease_ttl_s=spec.constraints.lease.ttl_seconds,
         warnings=_warnings(spec),

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from thunderline.canonical import Json
 from thunderline.clock import to_wire
+from thunderline.federation.lease import Lease
 from thunderline.federation.lifecycle import Federations
 from thunderline.federation.records import (
     Federation,
@@ -16,6 +17,7 @@ from thunderline.federation.records import (
     completed_rounds,
     federations,
     find_federation,
+    leases,
     rollups,
     rounds,
 )
@@ -92,6 +94,20 @@ def _rollup(one: Rollup) -> dict[str, Json]:
     }
 
 
+def _lease(one: Lease) -> dict[str, Json]:
+    return {
+        "id": one.id,
+        "federation_id": one.federation_id,
+        "client_id": one.client_id,
+        "manifest_uri": one.manifest_uri,
+        "lease_expires_at": to_wire(one.lease_expires_at),
+        "epochs_max": one.epochs_max,
+        "tokens_max": one.tokens_max,
+        "status": one.status,
+        "created_at": to_wire(one.created_at),
+    }
+
+
 @router.post("/federations", status_code=201, openapi_extra=_BODY)
 @needs("federations:write")
 def create_federation(
@@ -163,6 +179,16 @@ def list_rollups(who: Who, parts: Parts, federation: str, limit: Limit = 1000) -
     with parts.database.transaction(who.tenant) as connection:
         listed = rollups(connection, found.id, limit=limit)
     return {"federation_id": found.id, "rollups": [_rollup(one) for one in listed]}
+
+
+@router.get("/federations/{federation}/leases")
+@needs("federations:read")
+def list_leases(who: Who, parts: Parts, federation: str, limit: Limit = 1000) -> dict[str, Json]:
+    """List a federation's leases, newest first: which client may work, until when."""
+    found = _found(who, parts, federation)
+    with parts.database.transaction(who.tenant) as connection:
+        listed = leases(connection, found.id, limit=limit)
+    return {"federation_id": found.id, "leases": [_lease(one) for one in listed]}
 
 
 @router.post("/federations/{federation}/{action}")

@@ -54,3 +54,24 @@ create table tl.metrics_rollup (
 );
 select tl.protect('tl.metrics_rollup');
 grant select, insert on tl.metrics_rollup to tl_app, tl_system;
+
+-- What a client may do for a federation, and until when.
+create table tl.client_lease (
+  tenant_id text not null references tl.tenant_record (tenant_id),
+  id uuid not null default uuidv7(),
+  federation_id uuid not null,
+  attempt bigint not null,
+  client_id text not null,
+  manifest_uri text,
+  lease_expires_at timestamptz not null,
+  epochs_max integer not null check (epochs_max >= 1),
+  tokens_max bigint not null check (tokens_max >= 1),
+  status text not null check (status in ('issued', 'claimed', 'expired', 'released', 'completed')),
+  created_at timestamptz not null,
+  primary key (tenant_id, id),
+  unique (tenant_id, federation_id, attempt, client_id),
+  foreign key (tenant_id, federation_id) references tl.federation (tenant_id, id)
+);
+create index client_lease_open on tl.client_lease (tenant_id, federation_id) where status in ('issued', 'claimed');
+select tl.protect('tl.client_lease');
+grant select, insert, update on tl.client_lease to tl_app, tl_system;
