@@ -77,8 +77,11 @@ def test_a_person_runs_a_federation(machine: Machine, tmp_path: Path) -> None:
         re.match(r"round +(\d+)  accuracy 0\.\d+ .* 4 of 4 clients  #+", one) is not None for one in lines
     ] == [True] * 3
     assert "coop is completed" in watched.stderr
+    assert "2 candidates, best coop@" in watched.stderr
     shown = json.loads(machine.run("federation", "show", "coop", "--output", "json").stdout)
     assert (shown["rounds_completed"], len(shown["rounds"])) == (3, 3)
+    assert sorted(one["round_num"] for one in shown["candidates"]) == [2, 3]
+    assert all(one["reasons"] for one in shown["candidates"])
     listed = json.loads(machine.run("federation", "list", "--output", "json").stdout)
     assert [one["name"] for one in listed] == ["coop"]
     assert machine.run("federation", "stop", "coop").returncode == 5

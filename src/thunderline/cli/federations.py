@@ -10,7 +10,7 @@ import typer
 
 from thunderline.canonical import Json
 from thunderline.cli.client import Api, connected
-from thunderline.cli.models import rows_of
+from thunderline.cli.models import candidate_row, rows_of
 from thunderline.cli.output import Output, OutputOption, emit, printable, say
 from thunderline.errors import InvalidInput
 from thunderline.settings import load_settings
@@ -147,11 +147,14 @@ def show(which: Which, output: OutputOption = Output.TABLE) -> None:
     with connected() as api:
         found = api.get(f"/api/federations/{which}")
         listed = rows_of(api.get(f"/api/federations/{which}/rounds"), "rounds")
+        ranked = _candidates(api, found)
     if output is not Output.TABLE:
-        emit({**found, "rounds": listed}, output)
+        emit({**found, "rounds": listed, "candidates": ranked}, output)
         return
     emit(_short(found))
     emit([_figures(one) for one in listed], title="rounds")
+    if ranked:
+        emit([candidate_row(str(found["model"]), one) for one in ranked], title="candidates")
 
 
 @app.command("list")
@@ -181,9 +184,24 @@ def watch(which: Which, output: OutputOption = Output.TABLE) -> int:
             else:
                 emit(one, Output.JSONL if output is Output.JSON else output)
         found = api.get(f"/api/federations/{which}")
+        ranked = _candidates(api, found)
     told = f": {found['message']}" if found.get("message") else ""
     say(f"{found['name']} is {found['status']}{told}")
+    if ranked:
+        best = ranked[0]
+        say(
+            f"{len(ranked)} candidates, best {found['model']}@{best.get('version')} "
+            f"(round {best.get('round_num')}): thunderline model candidates {found['model']}"
+        )
     return _FAILED if found["status"] == "failed" else 0
+
+
+def _candidates(api: Api, federation: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+    """Return what a federation has to offer for promotion, best first."""
+    made = rows_of(api.get("/api/artifacts", federation_id=str(federation["id"]), limit=1000), "artifacts")
+    uris = {one.get("uri") for one in made}
+    ranked = rows_of(api.get(f"/api/models/{federation['model']}/candidates", limit=1000), "candidates")
+    return [one for one in ranked if one.get("uri") in uris]
 
 
 def follow(api: Api, which: str) -> Iterator[Mapping[str, Json]]:

@@ -129,19 +129,26 @@ def candidates(
         answer = api.get(f"/api/models/{name}/candidates", by=by)
     rows = rows_of(answer, "candidates")
     if output is Output.TABLE:
-        rows = [
-            {
-                "rank": one.get("rank"),
-                "version": f"{name}@{one.get('version')}",
-                "round": one.get("round_num"),
-                str(one.get("metric") or "metric"): one.get("value"),
-                "eligible": one.get("eligible"),
-                "reasons": "; ".join(map(str, _list(one.get("reasons")))),
-                "held by": ", ".join(map(str, _list(one.get("held_by")))),
-            }
-            for one in rows
-        ]
+        rows = [candidate_row(name, one) for one in rows]
     emit(rows, output)
+
+
+def candidate_row(model: str, one: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a candidate as a table shows it.
+
+    Args:
+        model: whose version it is.
+        one: as the API tells it.
+    """
+    return {
+        "rank": one.get("rank"),
+        "version": f"{model}@{one.get('version')}",
+        "round": one.get("round_num"),
+        str(one.get("metric") or "metric"): one.get("value"),
+        "eligible": one.get("eligible"),
+        "reasons": "; ".join(map(str, _list(one.get("reasons")))),
+        "held by": ", ".join(map(str, _list(one.get("held_by")))),
+    }
 
 
 def _list(value: Json) -> list[Json]:
