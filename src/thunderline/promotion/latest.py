@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 
 from thunderline.artifacts.artifact import extension_of
-from thunderline.artifacts.records import artifact_by_id
 from thunderline.artifacts.store import Store
 from thunderline.canonical import Json, canonical_bytes
 from thunderline.db.pool import Connected, Database
@@ -11,9 +10,9 @@ from thunderline.document import parse_json
 from thunderline.errors import InvalidInput, NotFound
 from thunderline.events.catalog import ArtifactPromoted
 from thunderline.events.outbox import Recorded
-from thunderline.promotion.records import lock_published, row_by_id
+from thunderline.promotion.records import held_by, lock_published
 from thunderline.promotion.stage import stage_of_label
-from thunderline.registry.records import find_reference, model_named
+from thunderline.registry.records import model_named
 from thunderline.registry.reference import document
 
 
@@ -32,21 +31,13 @@ def reference_document(connection: Connected, *, tenant: str, model: str, label:
     Raises:
         NotFound: no such model, or the reference was never set.
     """
-    reference = find_reference(connection, model, label)
-    if reference is None:
+    held = held_by(connection, model, label)
+    if held is None:
         model_named(connection, model)  # a model that does not exist is said in its own words
         raise NotFound(
             f"{model}:{label} holds nothing yet; `thunderline promote ADDRESS --to {model}:{label}`"
         )
-    row = row_by_id(connection, reference.promotion_id)
-    return document(
-        reference,
-        artifact_by_id(connection, reference.artifact_id),
-        tenant=tenant,
-        stage=stage_of_label(label),
-        previous_sha256=row.previous_sha256,
-        kind=row.kind,
-    )
+    return document(held, tenant=tenant, stage=stage_of_label(label))
 
 
 def publish_latest(database: Database, store: Store, *, tenant: str, model: str, label: str) -> None:

@@ -25,6 +25,15 @@ select id::text, model, seq, kind, label, artifact_id::text, version, sha256, pr
        entry, prev_hash, hash
   from tl.promotion where tenant_id = tl.tenant() and id = %(id)s;
 
+-- name: held
+-- What a label holds, with its artifact and the promotion that set it.
+select r.model, r.label, r.version, r.sha256, r.seq, r.promotion_id::text, r.updated_at,
+       a.size_bytes, a.format, a.uri, p.previous_sha256, p.kind
+  from tl.reference r
+  join tl.artifact a on a.tenant_id = r.tenant_id and a.id = r.artifact_id
+  join tl.promotion p on p.tenant_id = r.tenant_id and p.id = r.promotion_id
+ where r.tenant_id = tl.tenant() and r.model = %(model)s and r.label = %(label)s;
+
 -- name: latest_lock
 -- Writers of one published reference take turns.
 select pg_advisory_xact_lock(hashtextextended(tl.tenant() || '/' || %(model)s || ':' || %(label)s, 0));

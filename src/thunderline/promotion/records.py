@@ -8,6 +8,7 @@ from thunderline.db.pool import Connected
 from thunderline.db.statements import Statements
 from thunderline.errors import NotFound
 from thunderline.promotion.history import HistoryRow
+from thunderline.registry.reference import Held
 
 _SQL = Statements("thunderline.promotion")
 _ALL = 1_000_000
@@ -59,3 +60,9 @@ def row_by_id(connection: Connected, identity: str) -> HistoryRow:
 def lock_published(connection: Connected, model: str, label: str) -> None:
     """Let writers of one published reference take turns until the transaction ends."""
     connection.execute(_SQL["latest_lock"], {"model": model, "label": label})
+
+
+def held_by(connection: Connected, model: str, label: str) -> Held | None:
+    """Return what a label holds, or None when it was never set."""
+    with connection.cursor(row_factory=class_row(Held)) as cursor:
+        return cursor.execute(_SQL["held"], {"model": model, "label": label}).fetchone()

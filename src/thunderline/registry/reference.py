@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from thunderline.artifacts.artifact import Artifact
 from thunderline.canonical import Json
 from thunderline.clock import to_wire
 from thunderline.errors import InvalidInput
@@ -43,39 +42,46 @@ def parse_label(text: str, field: str = "label") -> str:
     return text
 
 
-def document(
-    reference: Reference,
-    artifact: Artifact,
-    *,
-    tenant: str,
-    stage: str | None,
-    previous_sha256: str | None,
-    kind: str,
-) -> dict[str, Json]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a label holds, with all that a consumer asks of it."""
+
+    model: str
+    label: str
+    version: int
+    sha256: str
+    seq: int
+    promotion_id: str
+    updated_at: datetime
+    size_bytes: int
+    format: str
+    uri: str
+    previous_sha256: str | None  # what the promotion replaced
+    kind: str  # ``promotion`` or ``rollback``
+
+
+def document(held: Held, *, tenant: str, stage: str | None) -> dict[str, Json]:
     """Return the reference document of docs/reference/format.md, section 6.
 
     Args:
-        reference: what the label holds.
-        artifact: the artifact it holds.
+        held: what the label holds.
         tenant: whose reference it is.
         stage: the stage the label stands for, None for a free label.
-        previous_sha256: what the promotion replaced.
-        kind: ``promotion`` or ``rollback``.
     """
     return {
         "schema": SCHEMA,
         "tenant": tenant,
-        "model": reference.model,
-        "label": reference.label,
+        "model": held.model,
+        "label": held.label,
         "stage": stage,
-        "seq": reference.seq,
-        "version": reference.version,
-        "sha256": reference.sha256,
-        "size_bytes": artifact.size_bytes,
-        "format": artifact.format,
-        "uri": artifact.uri,
-        "promotion_id": reference.promotion_id,
-        "promoted_at": to_wire(reference.updated_at),
-        "previous_sha256": previous_sha256,
-        "kind": kind,
+        "seq": held.seq,
+        "version": held.version,
+        "sha256": held.sha256,
+        "size_bytes": held.size_bytes,
+        "format": held.format,
+        "uri": held.uri,
+        "promotion_id": held.promotion_id,
+        "promoted_at": to_wire(held.updated_at),
+        "previous_sha256": held.previous_sha256,
+        "kind": held.kind,
     }
