@@ -83,9 +83,11 @@ def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_postgres_is_reached_by_the_given_url_or_below_home(tmp_path: Path) -> None:
-    given = load_settings({"DATABASE_URL": "postgresql://x@y/z", "THUNDERLINE_HOME": str(tmp_path)}).settings
+def test_postgres_is_reached_by_the_given_url_or_below_home(short_path: Path) -> None:
+    given = load_settings(
+        {"DATABASE_URL": "postgresql://x@y/z", "THUNDERLINE_HOME": str(short_path)}
+    ).settings
     assert dsn_of(given) == "postgresql://x@y/z"
-    embedded = load_settings({"THUNDERLINE_HOME": f"{tmp_path}/it's"}).settings
-    assert home_of(embedded).path == tmp_path / "it's"
-    assert dsn_of(embedded) == f"host='{tmp_path}/it\\'s/postgres/s' user=tl_login dbname=thunderline"
+    embedded = load_settings({"THUNDERLINE_HOME": f"{short_path}/it's"}).settings
+    assert home_of(embedded).path == short_path / "it's"
+    assert dsn_of(embedded) == f"host='{short_path}/it\\'s/postgres/s' user=tl_login dbname=thunderline"
