@@ -374,6 +374,30 @@ def test_a_pause_takes_effect_after_a_round_and_resume_ends_where_an_uninterrupt
     assert wing.rounds("coop")[-1]["checkpoint_sha256"] == by_one_run(6)
 
 
+@pytest.mark.parametrize("action", ["pause", "stop"])
+def test_a_round_of_a_federation_that_is_not_over_can_be_promoted(wing: Wing, action: str) -> None:
+    gates = {"metric": {"metric": "accuracy", "floor": 0.0}}
+    assert wing.client.post("/api/models", json={"name": "coop", "gates": gates}).status_code == 201
+    made = wing.create(wing.spec(rounds={"total": 10}))
+    wing.act("coop", "start")
+    attempt = wing.attempt()
+
+    def act_after_two() -> bool:
+        if wing.completed("coop") == 2:
+            wing.act("coop", action)
+        return False
+
+    run_attempt(wing.places, attempt, is_told_to_end=act_after_two)
+    assert wing.status("coop") == {"pause": "paused", "stop": "failed"}[action]
+    body = {
+        "federation_id": made["id"],
+        "artifact_uri": f"s3://{BUCKET}/federations/coop/checkpoints/global-ROUND-2.safetensors",
+        "target_ref": "coop:prod",
+        "reason": "good enough already",
+    }
+    assert wing.client.post("/api/promotions", json=body).status_code == 201
+
+
 def _claimable(wing: Wing) -> bool:
     """A claim in a transaction that is rolled back."""
     with wing.services.database.system() as connection:
