@@ -111,7 +111,8 @@ def parse_yaml(content: bytes, *, field: str = "document") -> Json:
 
     Raises:
         InvalidInput: not YAML, more than one document, a doubled or non-string key, an anchor, alias
-            or tag, nested deeper than 32, more than 20,000 events, a number out of range.
+            or tag, nested deeper than 32, more than 20,000 events, a number out of range, a zero
+            character (which only an escape can write).
         TooLarge: more than 256 KiB.
 
     Source:
@@ -193,6 +194,8 @@ def _line(event: yaml.Event) -> int:
 
 def _scalar(event: yaml.ScalarEvent, line: int) -> Json:
     text = event.value
+    if _UNKEPT.search(text):
+        raise ValueError(f"line {line}: a string holds a zero character")
     if not event.implicit[0]:  # quoted or block: a string
         return text
     if text in _BOOL:

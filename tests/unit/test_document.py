@@ -101,6 +101,8 @@ def test_yaml_scalars_follow_the_1_2_core_schema(text: str, value: Json) -> None
         (b"a: [1, 2", "not YAML"),
         (b"a: \xff", "not UTF-8"),
         (b"a: 1.0e999", "out of range"),
+        (rb'a: "x\0y"', "line 1: a string holds a zero character"),
+        (rb'"a\x00": 1', "a zero character"),
         (b"[" * 40 + b"]" * 40, "nested deeper than 32 levels"),
         (b"[" * 100_000 + b"]" * 100_000, "nested deeper than 32 levels|not YAML"),
         (b"[" + b"1," * 30_000 + b"1]", "more than 20000 YAML events"),
