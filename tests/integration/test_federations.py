@@ -487,10 +487,16 @@ def test_inputs_that_are_not_there_are_refused_at_creation_with_their_path(wing:
         ("file:///etc/passwd", "cannot be read here"),
         ("http://169.254.169.254/latest", "cannot be read here"),
         ("sha256:nohex", "64 lowercase hex digits"),
+        ("s3://thunderline-artifacts/cas", "not yours to read"),
+        ("s3://thunderline-artifacts/.tmp", "not yours to read"),
+        ("s3://thunderline-artifacts/federations", "there is no object"),  # a directory of the embedded store
+        (f"s3://thunderline-artifacts/{'a' * 1000}", "there is no object"),
+        (f"s3://thunderline-artifacts/{'a/' * 600}a", "is no key"),
     ],
 )
 def test_a_shard_may_only_be_a_file_or_an_object_of_the_tenant(wing: Wing, uri: str, told: str) -> None:
     base = wing.upload(base_file())
+    wing.services.store.publish("default", base, "federations/earlier/base.safetensors")
     document = spec_document(
         shards=[], base=base, datasetSpec={"schema": "safetensors", "shards": [{"uri": uri}]}
     )
@@ -506,6 +512,9 @@ def test_another_tenants_files_are_as_absent(wing: Wing, api: RunningApi) -> Non
     answer = wing.client.post("/api/federations", content=as_yaml(document))
     assert answer.status_code == 400
     assert "there is no file" in answer.json()["message"]
+    by_place = {"shards": [{"uri": f"s3://{BUCKET}/cas/{theirs[:2]}/{theirs}"}]}
+    refused = wing.client.post("/api/federations", content=wing.spec(datasetSpec=by_place))
+    assert refused.status_code == 400
     wing.create(wing.spec())
     with api.client(api.other_key) as other:
         assert other.get("/api/federations").json()["federations"] == []

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -176,14 +177,15 @@ class FilesystemStore:
             os.close(descriptor)
 
     def size(self, key: str) -> int | None:
-        """Return the size of a key's file."""
+        """Return the size of a key's file; a directory is no key, and neither is a name too long for one."""
         try:
-            return self.path(key).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+            found = self.path(key).stat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                _failed(error, f"looking at {key}")
             self._refuse_if_gone()
             return None
-        except OSError as error:
-            _failed(error, f"looking at {key}")
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def _refuse_if_gone(self) -> None:
         """Tell an object that is not there from a store that is not there, such as an unmounted volume."""

@@ -6,6 +6,9 @@ from thunderline.artifacts.blob_store import BlobStore, Receiver, Stored, blob_k
 from thunderline.canonical import new_hasher, sha256_of_chunks
 from thunderline.errors import ChecksumMismatch, Conflict, NotFound, StoreFull, TooLarge, Unavailable
 
+_OWN = ("cas", "staging", ".tmp")  # every tenant's bytes lie there side by side: no URI leads to them
+_LONGEST_KEY = 1024  # bytes; as S3 has it
+
 
 class Store:
     """What every room uses to keep and find bytes."""
@@ -185,10 +188,15 @@ class Store:
     def _key_at(self, tenant: str, uri: str) -> str:
         start = self.uri(tenant, "")
         if not uri.startswith(start) or (tenant == self._home_tenant and uri.startswith(f"{start}tenants/")):
-            raise NotFound(f"{uri} is not in the bucket {self.bucket} of this tenant")
+            raise NotFound(f"{uri[:140]} is not in the bucket {self.bucket} of this tenant")
         key = uri.removeprefix(self._root)
-        if any(part in {"", ".", ".."} for part in key.split("/")):
-            raise NotFound(f"{uri} is no key")
+        parts = key.split("/")
+        if parts[0] in _OWN:
+            raise NotFound(
+                f"{uri[:140]} is not yours to read; name a file by its digest, as sha256:<file id>"
+            )
+        if any(part in {"", ".", ".."} for part in parts) or len(key.encode()) > _LONGEST_KEY:
+            raise NotFound(f"{uri[:140]} is no key")
         return key
 
     def check(self) -> None:
