@@ -14,6 +14,7 @@ from thunderline.federation.spec_flat import from_flat, is_flat
 from thunderline.registry.model import parse_model_name
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+_LONGEST_PREFIX = 512  # with the tenant before and the file's name after it, a key has room for 1024
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -127,7 +128,7 @@ class _Spec(_Part):
     telemetry: _Telemetry = Field(default_factory=_Telemetry)
     constraints: _Constraints = Field(default_factory=_Constraints)
     compression: Literal["none", "quant8", "topk", "lora"] = "none"
-    metric: Annotated[str, Field(min_length=1)] = "accuracy"
+    metric: Annotated[str, Field(pattern=r"\S", max_length=200)] = "accuracy"
 
 
 class _Document(_Part):
@@ -253,9 +254,13 @@ def _shard(given: _Shard | None) -> Shard | None:
 
 def _prefix(given: str | None, name: str) -> str:
     prefix = f"federations/{name}" if given is None else given.strip("/")
+    if len(prefix) > _LONGEST_PREFIX:
+        raise InvalidInput(
+            "spec.artifacts.prefix", f"has {len(prefix)} characters; {_LONGEST_PREFIX} are allowed"
+        )
     for part in prefix.split("/"):
         parse_model_name(part, "spec.artifacts.prefix")
-    if prefix.split("/")[0] in {"cas", "models", "artifacts", "tenants"}:
+    if prefix.split("/")[0] in {"cas", "models", "artifacts", "staging", "tenants"}:
         raise InvalidInput(
             "spec.artifacts.prefix", f"{prefix!r} begins with a name that the store keeps for itself"
         )
