@@ -51,14 +51,24 @@ def read_arrays(content: bytes, format: str = "safetensors") -> dict[str, Floats
     """
     try:
         found = _read_npz(content) if format == "npz" else load(content)
-    except (SafetensorError, BadZipFile, ValueError, OSError, EOFError) as error:
-        raise ArtifactError(f"not a {format} file: {error}") from error
+    except (SafetensorError, KeyError, BadZipFile, ValueError, OSError, EOFError, RuntimeError) as error:
+        # zipfile says RuntimeError of a member that is encrypted, or of a version that it cannot read
+        raise ArtifactError(f"not a {format} file: {_problem(error)}") from error
     if not found:
         raise ArtifactError("the file holds no array")
     for name, array in found.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ArtifactError(f"array {name} is {array.dtype}, or holds NaN or infinity; float32 is needed")
+            raise ArtifactError(
+                f"array {name[:80]!r} is {array.dtype}, or holds NaN or infinity; float32 is needed"
+            )
     return found
+
+
+def _problem(error: Exception) -> str:
+    """Say why a file cannot be read, in words that can be kept: the file's own names are among them."""
+    if isinstance(error, KeyError):  # of the table of types
+        return f"numpy has no type {error.args[0]}; convert the arrays to float32"
+    return str(error)[:300].replace("\0", r"\0")
 
 
 def _read_npz(content: bytes) -> dict[str, Floats]:
@@ -67,7 +77,7 @@ def _read_npz(content: bytes) -> dict[str, Floats]:
     with ZipFile(io.BytesIO(content)) as archive:
         for member in archive.infolist():
             if member.compress_type != ZIP_STORED or member.file_size > len(content):
-                raise ValueError(f"{member.filename} is compressed; write it with numpy.savez")
+                raise ValueError(f"{member.filename[:80]!r} is compressed; write it with numpy.savez")
             found[member.filename.removesuffix(".npy")] = read_npy(archive.read(member))
     return found
 
@@ -80,11 +90,11 @@ def read_examples(content: bytes) -> Examples:
     """
     try:
         found = load(content)
-    except (SafetensorError, ValueError) as error:
-        raise ArtifactError(f"the shard is not a safetensors file: {error}") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(f"the shard is not a safetensors file: {_problem(error)}") from error
     x, y = found.get("x"), found.get("y")
     if x is None or y is None:
-        raise ArtifactError(f"the shard needs tensors x and y, it has {', '.join(sorted(found)) or 'none'}")
+        raise ArtifactError(f"the shard needs tensors x and y, it has {str(sorted(found))[:200]}")
     if x.dtype != np.float32 or x.ndim != _DIMENSIONS or y.dtype != np.int64 or y.shape != x.shape[:1]:
         raise ArtifactError(
             f"x is {x.dtype}{x.shape} and y {y.dtype}{y.shape}; float32 (n, d), int64 (n,) needed"

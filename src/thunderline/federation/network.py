@@ -59,7 +59,7 @@ def depth_of(arrays: Arrays) -> int:
     """
     depth = len(arrays) // 2
     if depth == 0 or set(arrays) != {f"{kind}{number}" for kind in "wb" for number in range(depth)}:
-        raise InvalidInput("arrays", f"expected w0, b0, w1, b1, ..., got {', '.join(sorted(arrays))}")
+        raise InvalidInput("arrays", f"expected w0, b0, w1, b1, ..., got {str(sorted(arrays))[:200]}")
     for number in range(depth):
         weights, bias = arrays[f"w{number}"], arrays[f"b{number}"]
         if weights.ndim != 2 or bias.shape != (weights.shape[1],):  # noqa: PLR2004 -- a matrix

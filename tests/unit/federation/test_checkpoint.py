@@ -1,6 +1,7 @@
 """Arrays as bytes and back."""
 
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -52,6 +53,20 @@ def _claiming(shape: tuple[int, ...]) -> bytes:
     return out.getvalue() + bytes(4)
 
 
+def _of_type(dtype: str, name: str = "w0") -> bytes:
+    """A safetensors file with four bytes of a type that numpy may not have."""
+    size = {"BF16": 2, "F8_E4M3": 1}.get(dtype, 4)
+    header = json.dumps({name: {"dtype": dtype, "shape": [4 // size], "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
+def _flagged(offset: int, value: int) -> bytes:
+    """An npz with one byte of its directory's first entry changed."""
+    content = bytearray(write_arrays(base_model(), "npz"))
+    content[content.index(b"PK\x01\x02") + offset] = value
+    return bytes(content)
+
+
 BROKEN = {
     "nothing": (b"", "safetensors"),
     "text": (b"hello", "safetensors"),
@@ -64,6 +79,10 @@ BROKEN = {
     "a zip that is no npz": (_zipped(b"\x93NUMPY\x01\x00v\x00not a header"), "npz"),
     "a header that claims 40 GB": (_zipped(_claiming((10_000_000_000,))), "npz"),
     "a compressed bomb": (_zipped(bytes(50_000_000), zipfile.ZIP_DEFLATED), "npz"),
+    "bfloat16": (_of_type("BF16"), "safetensors"),
+    "eight bits": (_of_type("F8_E4M3"), "safetensors"),
+    "an encrypted zip": (_flagged(8, 1), "npz"),
+    "a zip of a version to come": (_flagged(6, 99), "npz"),
     "no zip": (b"PK\x03\x04", "npz"),
 }
 
@@ -92,6 +111,7 @@ SHARDS = {
     "empty": save({"x": X[:0].copy(), "y": Y[:0].copy()}),
     "NaN": save({"x": np.full_like(X, np.nan), "y": Y}),
     "a negative class": save({"x": X, "y": -Y - 1}),
+    "bfloat16": _of_type("BF16", "x"),
     "no file": b"x",
 }
 
@@ -100,3 +120,11 @@ SHARDS = {
 def test_a_broken_shard_is_refused(name: str) -> None:
     with pytest.raises(ArtifactError):
         read_examples(SHARDS[name])
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F\0"])
+def test_a_refusal_can_be_kept_whatever_the_names_in_the_file(dtype: str) -> None:
+    with pytest.raises(ArtifactError) as refused:
+        read_examples(_of_type(dtype, "\0" + "x" * 9999))
+    assert "\0" not in str(refused.value)
+    assert len(str(refused.value)) < 400
