@@ -573,6 +573,22 @@ def test_a_base_model_that_is_no_network_fails_it_with_a_sentence(wing: Wing) ->
     assert wing.client.get("/api/federations/coop").json()["message"]
 
 
+def test_held_out_data_that_the_model_cannot_take_fails_it_with_a_sentence(wing: Wing) -> None:
+    narrow = wing.upload(shard(replace(HELD_OUT, x=HELD_OUT.x[:, :4].copy())))
+    beyond = wing.upload(shard(replace(HELD_OUT, y=HELD_OUT.y + 5)))
+    base, data = wing.upload(base_file()), [wing.upload(shard(DATA[0]))]
+    for name, held_out, told in (
+        ("narrow", narrow, "has 4 inputs and classes up to 2"),
+        ("beyond", beyond, "has 6 inputs and classes up to 7; the model takes 6 inputs and tells 3 classes"),
+    ):
+        wing.create(as_yaml(spec_document(shards=data, base=base, validation=held_out, name=name)))
+        wing.act(name, "start")
+        wing.run_here()
+        found = wing.client.get(f"/api/federations/{name}").json()
+        assert found["status"] == "failed"
+        assert told in found["message"]
+
+
 def test_a_later_attempt_silences_an_earlier_one(wing: Wing) -> None:
     wing.create(wing.spec(rounds={"total": 4}))
     wing.act("coop", "start")

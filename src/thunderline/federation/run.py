@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from thunderline.clock import to_wire
-from thunderline.errors import ArtifactError, NotFound, Superseded, ThunderlineError, Unavailable
+from thunderline.errors import (
+    ArtifactError,
+    InvalidInput,
+    NotFound,
+    Superseded,
+    ThunderlineError,
+    Unavailable,
+)
 from thunderline.events.catalog import ClientDropped, ClientJoined, ClientLeaseIssued
 from thunderline.events.outbox import append
 from thunderline.federation.checkpoint import Examples, read_arrays, read_examples
@@ -72,8 +79,7 @@ def _run(places: Places, attempt: Attempt, is_told_to_end: Callable[[], bool]) -
     spec = parse_spec(federation.spec_yaml.encode(), bucket=places.store.bucket)
     inputs = _Inputs(places, attempt.tenant)
     arrays = _starting_arrays(places, inputs, spec, done)
-    validation = validation_of(spec)
-    held_out = read_examples(inputs.read(validation)) if validation else None
+    held_out = _held_out(inputs, spec, arrays)
     first_round = done.round_num + 1 if done else 1
     clients, refused = inputs.clients(spec)
     _join(places, attempt, spec, first_round=first_round, clients=clients, refused=refused)
@@ -100,6 +106,22 @@ def _starting_arrays(places: Places, inputs: "_Inputs", spec: FederationSpec, do
     if done is None or done.checkpoint_sha256 is None:
         return base
     return read_arrays(places.store.read(done.checkpoint_sha256), spec.format)
+
+
+def _held_out(inputs: "_Inputs", spec: FederationSpec, arrays: Arrays) -> Examples | None:
+    """Return the data that every round is measured on, None when the spec names none."""
+    named = validation_of(spec)
+    if named is None:
+        return None
+    found = read_examples(inputs.read(named))
+    takes, tells = len(arrays["w0"]), len(arrays[f"b{len(arrays) // 2 - 1}"])
+    if found.x.shape[1] != takes or int(found.y.max()) >= tells:
+        raise InvalidInput(
+            "spec.datasetSpec.validation",
+            f"has {found.x.shape[1]} inputs and classes up to {found.y.max()}; "
+            f"the model takes {takes} inputs and tells {tells} classes",
+        )
+    return found
 
 
 class _Inputs:

@@ -1,5 +1,6 @@
 """The server: our round loop over Flower's grid, messages and strategies."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -125,6 +126,9 @@ def _round(
     weights = [update_of(one).examples for one in taken]
     loss = float(np.average([train_loss_of(one) for one in taken], weights=weights))
     metrics = {**rollup(loss, sum(weights), len(taken), len(nodes)), **progress.evaluate(found)}
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise RoundFailed(f"round {round_num}: {name} is {value}; is the learning rate too high?")
     return RoundResult(round_num, found, metrics, tuple(drops))
 
 
