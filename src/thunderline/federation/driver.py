@@ -31,6 +31,7 @@ class _Running:
     child: Child
     started: float
     beaten: float
+    crashes: int = 0  # in a row, this one too; counted once, however often Postgres is away meanwhile
 
 
 class Driver:
@@ -100,23 +101,24 @@ class Driver:
             self._crashes.pop(identity, None)
             self._release(one.attempt, pause_s=0.0 if code == 0 else 1.0)
             return
-        lived_long = time.monotonic() - one.started > _LONG_LIFE_S
-        crashes = self._crashes[identity] = 1 if lived_long else self._crashes.get(identity, 0) + 1
-        _LOG.warning("attempt_died", federation_id=identity, exit_code=code, in_a_row=crashes)
-        if crashes < _MOST_CRASHES:
-            self._release(one.attempt, pause_s=min(_LONGEST_PAUSE_S, 0.1 * 2**crashes))
+        if not one.crashes:
+            lived_long = time.monotonic() - one.started > _LONG_LIFE_S
+            one.crashes = self._crashes[identity] = 1 if lived_long else self._crashes.get(identity, 0) + 1
+            _LOG.warning("attempt_died", federation_id=identity, exit_code=code, in_a_row=one.crashes)
+        if one.crashes < _MOST_CRASHES:
+            self._release(one.attempt, pause_s=min(_LONGEST_PAUSE_S, 0.1 * 2**one.crashes))
             return
-        self._crashes.pop(identity)
         try:
             fail(
                 self._database,
                 one.attempt,
-                f"its process ended {crashes} times in a row, last with exit code {code}; "
+                f"its process ended {one.crashes} times in a row, last with exit code {code}; "
                 "see the federation's log, then: thunderline federation resume",
                 clock=self._clock,
             )
         except Superseded as error:
             _LOG.warning("attempt_superseded", federation_id=identity, problem=str(error))
+        self._crashes.pop(identity)
 
     def _release(self, attempt: Attempt, *, pause_s: float) -> None:
         with self._database.system() as connection:
