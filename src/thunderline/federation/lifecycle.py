@@ -20,6 +20,7 @@ from thunderline.federation.records import (
     Attempt,
     Federation,
     add_federation,
+    end_attempt,
     end_leases,
     find_federation,
     hold,
@@ -116,6 +117,9 @@ class Federations:
             if move.is_noop or is_dry_run:
                 return found
             message = f"stopped by {who.actor}" if action == "stop" else ""
+            if action == "stop":
+                end_attempt(connection, found.id)
+                end_leases(connection, found.id, "released")
             set_status(connection, found.id, move.status, message=message, at=now)
             append(connection, _EVENTS[action](found.id, who.actor), at=now)
             return find_federation(connection, found.id, is_id=True)

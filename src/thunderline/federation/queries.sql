@@ -63,6 +63,10 @@ update tl.federation set lease_until = now() + make_interval(secs => %(lease_s)s
 update tl.federation set lease_until = now() + make_interval(secs => %(pause_s)s)
  where tenant_id = %(tenant)s and id = %(id)s and attempt = %(attempt)s;
 
+-- name: end_attempt
+-- Let the attempt count no more, even when the federation is resumed before its process has noticed.
+update tl.federation set attempt = attempt + 1, lease_until = null where tenant_id = tl.tenant() and id = %(id)s;
+
 -- name: hold
 -- The state of a federation, held until the transaction ends; no row: this attempt is not the one that counts.
 select status from tl.federation

@@ -174,6 +174,11 @@ def release(connection: Connected, attempt: Attempt, *, pause_s: float) -> None:
     connection.execute(_SQL["release"], {**given, "pause_s": pause_s})
 
 
+def end_attempt(connection: Connected, identity: str) -> None:
+    """Let the attempt at a federation count no more; the next one need not wait for its lease."""
+    connection.execute(_SQL["end_attempt"], {"id": identity})
+
+
 def status_of(connection: Connected, attempt: Attempt) -> str:
     """Return the state of a federation that an attempt runs.
 
