@@ -6,13 +6,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.federations import (
     Told,
@@ -31,6 +34,7 @@ from thunderline.artifacts.filesystem import FilesystemStore
 from thunderline.artifacts.store import Store
 from thunderline.canonical import sha256_hex
 from thunderline.clock import SystemClock
+from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.errors import Unavailable
 from thunderline.federation.checkpoint import read_arrays
 from thunderline.federation.driver import Driver
@@ -133,6 +137,7 @@ class Starter:
 
     def __post_init__(self) -> None:
         self.children: list[process.Child] = []
+        self.more: dict[str, str] = {}
 
     def __call__(self, attempt: Attempt) -> process.Child:
         environment = {
@@ -140,6 +145,7 @@ class Starter:
             "PYTHONPATH": SOURCE,
             "DATABASE_URL": self.dsn,
             "THUNDERLINE_HOME": str(self.home),
+            **self.more,
         }
         child = process.start(
             [
@@ -701,6 +707,100 @@ def test_a_process_that_keeps_dying_fails_the_federation_and_says_where_to_look(
         "ended 5 times in a row, last with exit code 9"
         in wing.client.get("/api/federations/coop").json()["message"]
     )
+
+
+@contextmanager
+def away(postgres: EmbeddedPostgres, name: str) -> Iterator[None]:
+    """Let a database take no connection, and cut those that it has."""
+    allow = sql.SQL("alter database {} with allow_connections {}")
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as admin:
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        yield
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+
+
+@pytest.mark.slow
+def test_one_death_is_one_however_long_postgres_is_away_then(
+    wing: Wing, postgres: EmbeddedPostgres, database_name: str
+) -> None:
+    wing.create(wing.spec())
+    wing.act("coop", "start")
+    started: list[process.Child] = []
+
+    def dies(attempt: Attempt) -> process.Child:
+        del attempt
+        started.append(process.start([sys.executable, "-c", "raise SystemExit(9)"], log=Path(os.devnull)))
+        return started[-1]
+
+    driver = Driver(wing.services.database, SystemClock(), dies)
+    driver.step()
+    wait_until(lambda: started[0].exit_code() == 9)
+    with away(postgres, database_name):
+        for _ in range(4):
+            with pytest.raises(Unavailable):
+                driver.step()
+    driver.step()
+    assert wing.status("coop") == "running"
+
+
+def long_round(wing: Wing, timeout_s: float) -> bytes:
+    """A spec whose only round trains for minutes."""
+    strategy = {"name": "fedavg", "params": {"localEpochs": 10_000, "localBatchSize": 1}}
+    return wing.spec(strategy=strategy, rounds={"total": 1, "timeoutSeconds": timeout_s})
+
+
+@pytest.mark.slow
+def test_a_stop_ends_the_process_in_the_middle_of_a_round_and_the_leases(
+    wing: Wing, driver: Driver, starter: Starter
+) -> None:
+    del driver
+    wing.create(long_round(wing, 600))
+    wing.act("coop", "start")
+    wait_until(lambda: bool(wing.rounds("coop")), 60)
+    assert wing.act("coop", "stop").json()["status"] == "failed"
+    assert leases(wing) == [(f"shard-{number}", "released") for number in range(4)]
+    assert wing.act("coop", "resume").json()["status"] == "running"  # too soon for the process to notice
+    wait_until(lambda: starter.children[0].exit_code() is not None, 30)
+    wait_until(lambda: len(starter.children) == 2, 30)
+    wait_until(lambda: wing.rounds("coop")[0]["status"] == "running", 30)
+    wing.act("coop", "stop")
+
+
+@pytest.mark.slow
+def test_a_run_process_that_is_told_to_end_does_so_in_the_middle_of_a_round(
+    wing: Wing, starter: Starter
+) -> None:
+    wing.create(long_round(wing, 600))
+    wing.act("coop", "start")
+    child = starter(wing.attempt())
+    wait_until(lambda: bool(wing.rounds("coop")), 60)
+    child.ask_to_end()  # as the kernel does when the driver dies
+    wait_until(lambda: child.exit_code() is not None)
+    assert child.exit_code() == Unavailable.exit
+
+
+@pytest.mark.slow
+def test_a_client_that_still_trains_keeps_no_process_alive(wing: Wing, starter: Starter) -> None:
+    wing.create(long_round(wing, 0.5))
+    wing.act("coop", "start")
+    child = starter(wing.attempt())
+    wait_until(lambda: wing.status("coop") == "failed", 60)
+    assert "no reply in time" in wing.client.get("/api/federations/coop").json()["message"]
+    wait_until(lambda: child.exit_code() is not None)
+    assert child.exit_code() == 0
+
+
+@pytest.mark.slow
+def test_a_full_store_is_waited_for(wing: Wing, starter: Starter) -> None:
+    wing.create(wing.spec())
+    wing.act("coop", "start")
+    starter.more["THUNDERLINE_STORE__KEEP_FREE_BYTES"] = str(2**60)
+    child = starter(wing.attempt())
+    wait_until(lambda: child.exit_code() is not None, 60)
+    assert child.exit_code() == Unavailable.exit
+    assert "must stay free" in starter.log.read_text()
+    assert wing.status("coop") == "running"
 
 
 @pytest.mark.slow

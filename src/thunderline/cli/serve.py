@@ -4,10 +4,12 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import closing
 from threading import Event as Stop
+from threading import Thread
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 _LOG = EventLog("cli.serve")
 _QUIET_FLOWER = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}  # it would call home
+_GRACE_S = 4.0  # less than the driver allows
 
 ParentOption = Annotated[
     int | None, typer.Option("--parent", hidden=True, help="End when this process ends.")
@@ -113,7 +116,7 @@ def driver(parent: ParentOption = None) -> None:
 
 
 @app.command(hidden=True)
-def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOption = None) -> int:
+def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOption = None) -> None:
     """Run one attempt at a federation in this process; the driver starts these.
 
     Example: thunderline serve federation default 0199… 1
@@ -125,6 +128,7 @@ def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOpti
     from thunderline.wiring import open_services
 
     stop = _told()
+    Thread(target=_end_soon_after, args=(stop,), daemon=True).start()
     try:
         services = open_services(settings, dsn_of(settings), app_connections=2)
         places = Places(services.database, services.store, services.clock)
@@ -132,8 +136,22 @@ def federation(tenant: str, federation_id: str, attempt: int, parent: ParentOpti
             run_attempt(places, Attempt(tenant, federation_id, attempt), is_told_to_end=stop.is_set)
     except Unavailable as error:
         _LOG.warning("attempt_waits", federation_id=federation_id, problem=str(error))
-        return error.exit
-    return 0
+        _end(Unavailable.exit)  # of a full store too: it is waited for
+    _end(0)
+
+
+def _end_soon_after(stop: Stop) -> None:
+    """Let a round in progress have a few seconds, then end; what is not committed was never there."""
+    stop.wait()
+    time.sleep(_GRACE_S)
+    _end(Unavailable.exit)
+
+
+def _end(code: int) -> NoReturn:
+    """End this process at once: a client that still trains, too late to count, would be waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _begin(service: str, parent: int | None) -> Settings:
