@@ -1,6 +1,7 @@
 """Rounds through Flower's own apps and strategies, in one process: the numbers, and what survives."""
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -248,6 +249,28 @@ def test_a_lost_client_does_not_stall_a_round_past_its_deadline() -> None:
     over.set()
     grid.close()
     assert [(one.client, one.reason) for one in remembered.results[0].drops] == [(1, "no reply in time")]
+
+
+def test_work_that_a_late_round_never_began_does_not_delay_the_next() -> None:
+    data = clients()
+    over = Event()
+    trained: Counter[str] = Counter()
+    inner = make_client_app(data.__getitem__)
+
+    def app(message: Message, context: Context) -> Message:
+        trained[str(context.node_id)] += 1
+        assert over.wait(60)
+        return inner(message, context)
+
+    grid = InProcessGrid(app, data, workers=1)  # type: ignore[arg-type]
+    with pytest.raises(RoundFailed, match="no reply in time"):
+        run_rounds(grid, plan(data, rounds=1, timeout_s=0.2), Told())
+    over.set()
+    remembered = Told()
+    run_rounds(grid, plan(data, rounds=1), remembered)
+    grid.close()
+    assert not remembered.results[0].drops
+    assert sorted(trained.values()) == [1, 1, 1, 2]  # only the one that had begun trained twice
 
 
 def test_a_message_that_never_arrives_is_a_drop() -> None:

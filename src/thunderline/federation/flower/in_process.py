@@ -124,7 +124,9 @@ class InProcessGrid(Grid):
         wait([self._pending[one] for one in identities], timeout=timeout)
         found = self.pull_messages(identities)
         for identity in identities:
-            self._pending.pop(identity, None)  # late: nobody waits for it any more
+            late = self._pending.pop(identity, None)
+            if late is not None:
+                late.cancel()  # not even begun: it would only keep the next round's clients waiting
         return found
 
     def close(self) -> None:
