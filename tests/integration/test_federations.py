@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,8 @@ from thunderline import process
 from thunderline.artifacts.filesystem import FilesystemStore
 from thunderline.artifacts.store import Store
 from thunderline.canonical import sha256_hex
+from thunderline.cli.client import Api
+from thunderline.cli.federations import follow
 from thunderline.clock import SystemClock
 from thunderline.db.embedded import EmbeddedPostgres
 from thunderline.errors import Unavailable
@@ -593,6 +595,19 @@ def test_held_out_data_that_the_model_cannot_take_fails_it_with_a_sentence(wing:
         found = wing.client.get(f"/api/federations/{name}").json()
         assert found["status"] == "failed"
         assert told in found["message"]
+
+
+def test_watching_a_long_federation_that_is_over_tells_every_round(wing: Wing, api: RunningApi) -> None:
+    made = wing.create(wing.spec(rounds={"total": 1200}))
+    with wing.services.database.transaction("default") as connection:
+        connection.execute(
+            "insert into tl.fl_round (tenant_id, federation_id, round_num, status, started_at) "
+            "select tl.tenant(), %s, number, 'completed', now() from generate_series(1, 1200) number",
+            (made["id"],),
+        )
+    with closing(Api(api.url, api.key)) as over_http:
+        told = [one["round_num"] for one in follow(over_http, "coop")]
+    assert told == list(range(1, 1201))
 
 
 def test_a_later_attempt_silences_an_earlier_one(wing: Wing) -> None:

@@ -209,13 +209,14 @@ def follow(api: Api, which: str) -> Iterator[Mapping[str, Json]]:
     last = 0
     while True:
         answer = api.get(f"/api/federations/{which}/rounds", after=last)
-        for one in rows_of(answer, "rounds"):
-            if one.get("status") == "completed":
-                last = int(str(one["round_num"]))
-                yield one
-        if answer.get("status") in _OVER:
-            return
-        time.sleep(_POLL_S)
+        fresh = [one for one in rows_of(answer, "rounds") if one.get("status") == "completed"]
+        for one in fresh:
+            last = int(str(one["round_num"]))
+            yield one
+        if not fresh:  # else there may be another page
+            if answer.get("status") in _OVER:
+                return
+            time.sleep(_POLL_S)
 
 
 def _figures(one: Mapping[str, Json]) -> dict[str, Json]:
