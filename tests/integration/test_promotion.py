@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -37,6 +38,7 @@ from thunderline.registry.records import (
     first_hash,
     model_named,
     register_version,
+    set_gates,
 )
 
 ADA = Principal("default", "ada", frozenset(SCOPES))
@@ -133,6 +135,30 @@ def test_a_promotion_leaves_row_reference_event_and_latest(
         events = pending(connection, limit=10)
     assert [event.type for event in events] == ["fl.artifact.promoted"]
     assert {"federation_id", "artifact_uri", "target_ref", "sha256"} <= set(events[0].data)
+
+
+def test_gates_that_change_while_a_promotion_looks_at_the_bytes_are_not_passed_by(
+    database: Database, tmp_path: Path
+) -> None:
+    class Meanwhile(FilesystemStore):
+        """Lets somebody else raise the floor when the bytes are asked for."""
+
+        is_on = False
+
+        def open(self, key: str, start: int, stop: int | None) -> Iterator[bytes]:
+            if self.is_on:
+                with database.transaction("default") as connection:
+                    set_gates(connection, "m", Gates(MetricGate("accuracy", "higher", 0.01, floor=0.99)))
+            return super().open(key, start, stop)
+
+    blobs = Meanwhile(tmp_path / "slow")
+    store = Store(blobs, bucket="thunderline-artifacts")
+    artifact = push(database, store, b"one", accuracy=0.5)
+    blobs.is_on = True
+    with pytest.raises(Conflict, match="gates of model m were changed meanwhile"):
+        promote(Promotions(database, store, SystemClock()), artifact)
+    with pytest.raises(GateRefused):
+        promote(Promotions(database, store, SystemClock()), artifact)
 
 
 def test_the_same_again_changes_nothing_and_answers_the_same(

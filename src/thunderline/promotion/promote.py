@@ -216,6 +216,10 @@ class Promotions:
         target, now = plan.intent.target, self._clock.now()
         with self._database.transaction(tenant) as connection:
             model = lock_model(connection, target.model)
+            if model.gates != plan.situation.model.gates:
+                raise Conflict(
+                    f"the gates of model {model.name} were changed meanwhile; nothing was promoted, try again"
+                )
             current = find_reference(connection, target.model, target.label)
             if current is not None and current.sha256 == plan.situation.artifact.sha256:
                 return replace(plan, is_noop=True), row_by_id(connection, current.promotion_id)
