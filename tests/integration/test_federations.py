@@ -759,6 +759,26 @@ def test_one_death_is_one_however_long_postgres_is_away_then(
     assert wing.status("coop") == "running"
 
 
+@pytest.mark.slow
+def test_a_process_that_cannot_be_started_is_tried_again(wing: Wing, starter: Starter) -> None:
+    wing.create(wing.spec())
+    wing.act("coop", "start")
+    refusals = iter([OSError(28, "No space left on device")])
+
+    def start(attempt: Attempt) -> process.Child:
+        for one in refusals:
+            raise one
+        return starter(attempt)
+
+    stop = Event()
+    running = Thread(target=Driver(wing.services.database, SystemClock(), start).run, args=(stop,))
+    running.start()
+    wait_until(lambda: wing.status("coop") == "completed" or not running.is_alive(), 60)
+    stop.set()
+    running.join(timeout=30)
+    assert wing.status("coop") == "completed"
+
+
 def long_round(wing: Wing, timeout_s: float) -> bytes:
     """A spec whose only round trains for minutes."""
     strategy = {"name": "fedavg", "params": {"localEpochs": 10_000, "localBatchSize": 1}}

@@ -60,7 +60,7 @@ class Driver:
         while not stop.wait(_POLL_S):
             try:
                 self.step()
-            except ThunderlineError as error:
+            except (ThunderlineError, OSError) as error:  # such as a full disk: no process can be started
                 _LOG.warning("driver_waits", problem=str(error))
         self._end()
         _LOG.info("driver_stopped")
