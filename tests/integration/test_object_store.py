@@ -344,6 +344,39 @@ def test_a_directory_goes_in_as_one_archive_and_comes_out_as_it_was(
 
 
 @pytest.mark.slow
+def test_a_file_is_pulled_beside_the_person_who_asks_and_is_no_archive(
+    api: RunningApi, tmp_path: Path
+) -> None:
+    (tmp_path / "model.npz").write_bytes(CONTENT)
+    told = json.loads(command(api, tmp_path, "artifact", "push", "model.npz", "--output", "json").stdout)
+    (tmp_path / "model.npz").unlink()
+    pulled = command(api, tmp_path, "artifact", "pull", told["sha256"])
+    assert pulled.returncode == 0, pulled.stderr
+    assert (tmp_path / "model.npz").read_bytes() == CONTENT
+    refused = command(api, tmp_path, "artifact", "pull", told["sha256"], "--to", "out", "--extract")
+    assert (refused.returncode, "no archive but npz" in refused.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("artifact", "push", "m.bin", "--metric", "accuracy=nan"), "error: --metric: 'accuracy=nan'"),
+        (("artifact", "push", "m.bin", "--metadata", "[1]"), "error: --metadata: expected a JSON object"),
+        (("model", "show", ".."), "error: name: '..' is not a name"),
+        (("model", "history", "m/../.."), "error: name: 'm/../..' is not a name"),
+    ],
+)
+def test_a_wrong_word_is_named_as_it_was_typed(
+    api: RunningApi, tmp_path: Path, wrong: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "m.bin").write_bytes(CONTENT)
+    refused = command(api, tmp_path, *wrong)
+    assert (refused.returncode, refused.stdout, refused.stderr.startswith(said)) == (2, "", True)
+
+
+@pytest.mark.slow
 def test_a_hostile_archive_is_stored_but_never_unpacked(api: RunningApi, tmp_path: Path) -> None:
     (tmp_path / "evil.tar").write_bytes(b"this is no archive" * 100)
     pushed = command(api, tmp_path, "artifact", "push", "evil.tar", "--output", "json")

@@ -1,5 +1,6 @@
 """``artifact``: bytes in, bytes out, bytes checked."""
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from thunderline.errors import ChecksumMismatch, InvalidInput
 
 _CHUNK = 1 << 20
 _MANIFEST = "manifest_sha256"
+_ARCHIVE = "tar"
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 Address = Annotated[str, typer.Argument(help="name@3, name#active, name:prod, s3://bucket/key or a sha256.")]
 
@@ -50,6 +52,8 @@ def push(
     """
     measured = dict(_measured(one) for one in metric or [])
     free: Json = parse_json(metadata.encode(), field="--metadata") if metadata else {}
+    if not isinstance(free, Mapping):
+        raise InvalidInput("--metadata", 'expected a JSON object, such as {"dataset": "iris"}')
     with connected() as api:
         sent = _send_folder(api, path, free) if path.is_dir() else _Sent(api.upload(path), path.name, free)
         answer = api.post(
@@ -73,11 +77,9 @@ class _Sent:
     metadata: Json
 
 
-def _send_folder(api: Api, folder: Path, metadata: Json) -> _Sent:
-    if not isinstance(metadata, Mapping) or _MANIFEST in metadata:
-        raise InvalidInput(
-            "--metadata", f"expected an object without {_MANIFEST!r}, which is written for you"
-        )
+def _send_folder(api: Api, folder: Path, metadata: Mapping[str, Json]) -> _Sent:
+    if _MANIFEST in metadata:
+        raise InvalidInput("--metadata", f"expected no {_MANIFEST!r}, which is written for you")
     name = parse_path(f"{folder.resolve().name}.tar", "path")
     archive = Archive(folder)
     file_id = api.upload_stream(archive, archive.length, kind="tar", subject=str(folder))
@@ -87,10 +89,13 @@ def _send_folder(api: Api, folder: Path, metadata: Json) -> _Sent:
 def _measured(text: str) -> tuple[str, float]:
     name, equals, number = text.partition("=")
     try:
-        return name, float(number)
+        value = float(number)
     except ValueError:
         problem = f"{text!r} is not NAME=NUMBER, such as accuracy=0.93"
         raise InvalidInput("--metric", problem if equals else f"{problem}; the = is missing") from None
+    if not math.isfinite(value):
+        raise InvalidInput("--metric", f"{text!r} is no measure; give a finite number or leave it out")
+    return name, value
 
 
 @app.command()
@@ -114,8 +119,7 @@ def pull(
         raise InvalidInput("--to", f"{to} is there already; name a directory that does not exist yet")
     with connected() as api:
         found = api.get("/api/artifacts/resolve", address=address)
-        own = to.with_name(f"{to.name}.{found['sha256']}.tar")  # a name that nobody else's file has
-        fetched = own if unpack else _place(to, str(found["uri"]))
+        fetched = _archive_beside(to, found) if unpack else _place(to, str(found["uri"]))
         written = download(
             api.url,
             str(found["sha256"]),
@@ -130,6 +134,14 @@ def pull(
 
 def _place(to: Path, uri: str) -> Path:
     return to / uri.rsplit("/", 1)[-1] if to.is_dir() else to
+
+
+def _archive_beside(to: Path, found: Mapping[str, Json]) -> Path:
+    if found["format"] != _ARCHIVE:
+        raise InvalidInput(
+            "--extract", f"{found['uri']} is no archive but {found['format']}; pull it without --extract"
+        )
+    return to.with_name(f"{to.name}.{found['sha256']}.tar")  # a name that nobody else's file has
 
 
 def _unpack(archive: Path, to: Path, metadata: Json) -> Path:

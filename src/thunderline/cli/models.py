@@ -8,7 +8,7 @@ import typer
 from thunderline.canonical import Json
 from thunderline.cli.client import connected
 from thunderline.cli.output import Output, OutputOption, emit, say
-from thunderline.registry.model import better_direction
+from thunderline.registry.model import better_direction, parse_model_name
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -18,6 +18,11 @@ def rows_of(answer: Mapping[str, Json], field: str) -> list[Mapping[str, Json]]:
     """Return the rows that an answer holds under a field."""
     found = answer.get(field)
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _named(name: str) -> str:
+    """Return a name fit to stand in a path; '..' in one would ask for something else."""
+    return parse_model_name(name, "name")
 
 
 @app.command("list")
@@ -56,7 +61,7 @@ def show(name: Name, output: OutputOption = Output.TABLE) -> None:
     Example: thunderline model show digits
     """
     with connected() as api:
-        answer = api.get(f"/api/models/{name}")
+        answer = api.get(f"/api/models/{_named(name)}")
     if output is not Output.TABLE:
         emit(answer, output)
         return
@@ -126,7 +131,7 @@ def candidates(
     Example: thunderline model candidates digits --by metric
     """
     with connected() as api:
-        answer = api.get(f"/api/models/{name}/candidates", by=by)
+        answer = api.get(f"/api/models/{_named(name)}/candidates", by=by)
     rows = rows_of(answer, "candidates")
     if output is Output.TABLE:
         rows = [candidate_row(name, one) for one in rows]
@@ -166,7 +171,7 @@ def history(
     Example: thunderline model history digits
     """
     with connected() as api:
-        answer = api.get(f"/api/models/{name}/history", label=label)
+        answer = api.get(f"/api/models/{_named(name)}/history", label=label)
     chain = answer.get("chain")
     sound = isinstance(chain, Mapping) and chain.get("sound") is True
     if output is Output.TABLE:
