@@ -202,5 +202,7 @@ def test_where_nothing_runs_status_is_1_and_down_is_0(machine: Promoting) -> Non
     status = machine.run("status", "-o", "json")
     assert (status.returncode, json.loads(status.stdout)) == (1, [])
     assert machine.run("doctor").returncode == 1
+    assert "nothing to show" not in machine.run("status").stderr
+    assert not machine.home.path.exists(), "looking made something"
     down = machine.run("down")
     assert (down.returncode, "nothing was running" in down.stderr) == (0, True)

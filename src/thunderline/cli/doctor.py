@@ -111,8 +111,11 @@ def _migrations(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    from thunderline.wiring import open_store
+    from thunderline.wiring import objects_folder, open_store
 
+    is_directory = settings.store.url is None and settings.store.endpoint is None
+    if is_directory and not (folder := objects_folder(settings)).is_dir():  # looking must not make it
+        raise Unavailable("store", f"{folder} is not there; is its volume mounted?")
     store = open_store(settings)
     store.check()
     free = store.free_bytes()

@@ -88,7 +88,8 @@ def status(output: OutputOption = Output.TABLE) -> None:
     board = home.board()
     if board is None:
         say(f"not running in {home.path}; start it: thunderline up --detach")
-        emit([], output)
+        if output is not Output.TABLE:
+            emit([], output)
         raise typer.Exit(1)
     rows = rows_of(board)
     emit(rows, output)
