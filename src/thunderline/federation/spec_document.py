@@ -159,7 +159,8 @@ def parse_spec(content: bytes, *, bucket: str = "thunderline-artifacts") -> Fede
     try:
         checked = _Document.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
+        wrong = error.errors()  # a misspelled key is told before the one that is missing because of it
+        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise InvalidInput(where, _unknown(first["loc"])) from error

@@ -92,7 +92,8 @@ def checked(form: type[Form], document: Json, field: str = "") -> Form:
     try:
         return form.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
+        wrong = error.errors()  # a misspelled name is told before the one that is missing because of it
+        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
         path = ".".join(map(str, first["loc"]))
         where = f"{field}.{path}" if field else path
         if first["type"] == "extra_forbidden":

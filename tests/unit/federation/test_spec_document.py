@@ -169,6 +169,15 @@ def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one(path: s
     assert told in str(refused.value)
 
 
+def test_a_misspelled_key_is_told_before_the_one_that_lacks_because_of_it() -> None:
+    document = good()
+    spec = document["spec"]
+    assert isinstance(spec, dict)
+    spec["ronds"] = spec.pop("rounds")
+    with pytest.raises(InvalidInput, match=r"^spec\.ronds: no such key; did you mean rounds\?"):
+        parse_spec(as_yaml(document))
+
+
 def test_a_missing_part_is_named() -> None:
     document = good()
     spec = document["spec"]

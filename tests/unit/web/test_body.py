@@ -26,6 +26,7 @@ def test_a_document_of_the_right_form_is_read() -> None:
         ({"name": "x", "count": "2"}, "count: "),
         ({"name": "x", "count": True}, "count: "),
         ({"name": "x", "conut": 2}, "conut: no such field; did you mean count?"),
+        ({"nmae": "x"}, "nmae: no such field; did you mean name?"),
         ({"name": "x", "zzz": 2}, "zzz: no such field; known are name, count"),
         ([], "body: expected a JSON object"),
         (None, "body: expected a JSON object"),
