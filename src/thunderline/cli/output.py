@@ -1,6 +1,7 @@
 """Data to stdout as a table, JSON, JSON lines or YAML; talk to stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -11,6 +12,10 @@ import typer
 from thunderline.canonical import Json
 
 Row = Mapping[str, Json]
+_NOBODY_LOOKS = 400  # columns, where a line is not to be broken
+_BETWEEN = 3  # columns that a table puts between two of its own
+_DIGEST = re.compile("[0-9a-f]{64}")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 class Output(StrEnum):
@@ -45,7 +50,7 @@ def emit(data: Row | Sequence[Row], output: Output = Output.TABLE, *, title: str
 
         sys.stdout.write(write_yaml(data if isinstance(data, Mapping) else rows))
     elif isinstance(data, Mapping):
-        _print_table([{"name": name, "value": value} for name, value in data.items()], title)
+        _print_table([{"name": name, "value": value} for name, value in data.items()], title, whole=True)
     else:
         _print_table(rows, title)
     sys.stdout.flush()
@@ -79,7 +84,7 @@ def cell(value: Json) -> str:
     return printable(json.dumps(value, ensure_ascii=False))
 
 
-def _print_table(rows: Sequence[Row], title: str | None) -> None:
+def _print_table(rows: Sequence[Row], title: str | None, *, whole: bool = False) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -93,7 +98,26 @@ def _print_table(rows: Sequence[Row], title: str | None) -> None:
     for name in columns:
         is_number = all(isinstance(row.get(name), int | float | None) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(row.get(name))) for name in columns))
-    console = Console(width=None if sys.stdout.isatty() else 400)
+    lines = [[cell(row.get(name)) for name in columns] for row in rows]
+    console = Console(width=None if sys.stdout.isatty() else _NOBODY_LOOKS)
+    if not whole and _width_of(columns, lines) > console.width:
+        lines = [[_shortened(one) for one in line] for line in lines]
+    for line in lines:
+        table.add_row(*map(Text, line))
     console.print(table)
+
+
+def _width_of(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    widest = [max(map(len, each)) for each in zip(columns, *lines, strict=True)]
+    return sum(widest) + _BETWEEN * len(columns)
+
+
+def _shortened(text: str) -> str:
+    """Shorten what is long and says little to a person: a digest, and the parts of a second.
+
+    >>> _shortened("ab" * 32), _shortened("2026-11-24T18:06:26.575810Z"), _shortened("iris:prod")
+    ('abababababab…', '2026-11-24 18:06:26', 'iris:prod')
+    """
+    if _DIGEST.fullmatch(text):
+        return f"{text[:12]}…"
+    return text[:19].replace("T", " ") if _INSTANT.fullmatch(text) else text

@@ -40,6 +40,31 @@ def test_a_long_value_stays_on_one_line_when_nobody_looks(capsys: pytest.Capture
     assert "x" * 300 in capsys.readouterr().out
 
 
+def test_a_narrow_terminal_shows_short_digests_and_times_and_a_wide_one_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row: dict[str, Json] = {"model": "iris", "sha256": "ab" * 32, "at": "2026-11-24T18:06:26.575810Z"}
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for columns, told in (
+        ("80", ("ab" * 6 + "…", "2026-11-24 18:06:26 ")),
+        ("160", ("ab" * 32, "26.575810Z")),
+    ):
+        monkeypatch.setenv("COLUMNS", columns)
+        emit([row])
+        lines = capsys.readouterr().out.splitlines()
+        assert [one for one in told if not any(one in line for line in lines)] == []
+        assert sum("iris" in line or "ab" in line for line in lines) == 1
+
+
+def test_one_object_is_shown_whole_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    emit({"sha256": "ab" * 32, "uri": "s3://bucket/" + "x" * 90})
+    assert "ab" * 32 in capsys.readouterr().out
+
+
 def test_no_rows_are_said_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     emit([])
     said = capsys.readouterr()
