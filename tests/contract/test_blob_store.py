@@ -229,3 +229,10 @@ def test_keys_with_unusual_letters_are_kept_apart(place: Place) -> None:
     for key in keys:
         place.blobs.write(key, key.encode())
     assert [read(place.blobs, key) for key in keys] == [key.encode() for key in keys]
+
+
+@pytest.mark.parametrize("key", ["a\\b", "é/ü", "a%2e%2e/b", "~", "a*?", "😀", "a" * 1000, " "])
+def test_a_key_of_odd_characters_is_missing_like_any_other(place: Place, key: str) -> None:
+    assert place.blobs.size(key) is None
+    with pytest.raises(NotFound):
+        read(place.blobs, key)

@@ -500,6 +500,7 @@ def test_inputs_that_are_not_there_are_refused_at_creation_with_their_path(wing:
         ("s3://thunderline-artifacts/federations", "there is no object"),  # a directory of the embedded store
         (f"s3://thunderline-artifacts/{'a' * 1000}", "there is no object"),
         (f"s3://thunderline-artifacts/{'a/' * 600}a", "is no key"),
+        ("s3://thunderline-artifacts/a\nb", "is no key"),  # S3's client refuses it
     ],
 )
 def test_a_shard_may_only_be_a_file_or_an_object_of_the_tenant(wing: Wing, uri: str, told: str) -> None:

@@ -1,5 +1,6 @@
 """The one store of a platform: write-once by digest, readable keys beside it, a guard on free space."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from thunderline.artifacts.blob_store import BlobStore, Receiver, Stored, blob_key
@@ -8,6 +9,7 @@ from thunderline.errors import ChecksumMismatch, Conflict, NotFound, StoreFull, 
 
 _OWN = ("cas", "staging", ".tmp")  # every tenant's bytes lie there side by side: no URI leads to them
 _LONGEST_KEY = 1024  # bytes; as S3 has it
+_CONTROL = re.compile("[\0-\x1f\x7f]")
 
 
 class Store:
@@ -195,8 +197,9 @@ class Store:
             raise NotFound(
                 f"{uri[:140]} is not yours to read; name a file by its digest, as sha256:<file id>"
             )
-        if any(part in {"", ".", ".."} for part in parts) or len(key.encode()) > _LONGEST_KEY:
-            raise NotFound(f"{uri[:140]} is no key")
+        is_odd = any(part in {"", ".", ".."} for part in parts) or _CONTROL.search(key)
+        if is_odd or len(key.encode()) > _LONGEST_KEY:
+            raise NotFound(f"{uri[:140]!r} is no key")
         return key
 
     def check(self) -> None:
