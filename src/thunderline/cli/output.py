@@ -14,7 +14,7 @@ from thunderline.canonical import Json
 Row = Mapping[str, Json]
 _NOBODY_LOOKS = 400  # columns, where a line is not to be broken
 _BETWEEN = 3  # columns that a table puts between two of its own
-_DIGEST = re.compile("[0-9a-f]{64}")
+_DIGEST = re.compile("([0-9a-f]{12})[0-9a-f]{52}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -94,7 +94,7 @@ def _print_table(rows: Sequence[Row], title: str | None, *, whole: bool = False)
         say("nothing to show")
         return
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
     for name in columns:
         is_number = all(isinstance(row.get(name), int | float | None) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
@@ -102,8 +102,11 @@ def _print_table(rows: Sequence[Row], title: str | None, *, whole: bool = False)
     console = Console(width=None if sys.stdout.isatty() else _NOBODY_LOOKS)
     if not whole and _width_of(columns, lines) > console.width:
         lines = [[_shortened(one) for one in line] for line in lines]
+        table.collapse_padding = True
     for line in lines:
         table.add_row(*map(Text, line))
+    if title is not None:
+        console.print()
     console.print(table)
 
 
@@ -115,9 +118,9 @@ def _width_of(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
 def _shortened(text: str) -> str:
     """Shorten what is long and says little to a person: a digest, and the parts of a second.
 
-    >>> _shortened("ab" * 32), _shortened("2026-11-24T18:06:26.575810Z"), _shortened("iris:prod")
-    ('abababababab…', '2026-11-24 18:06:26', 'iris:prod')
+    >>> _shortened(f"artifacts/{'ab' * 32}/m.npz"), _shortened("2026-11-24T18:06:26.575810Z")
+    ('artifacts/abababababab…/m.npz', '2026-11-24 18:06:26')
     """
-    if _DIGEST.fullmatch(text):
-        return f"{text[:12]}…"
-    return text[:19].replace("T", " ") if _INSTANT.fullmatch(text) else text
+    if _INSTANT.fullmatch(text):
+        return text[:19].replace("T", " ")
+    return _DIGEST.sub(r"\1…", text)

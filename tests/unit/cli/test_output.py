@@ -46,7 +46,7 @@ def test_a_narrow_terminal_shows_short_digests_and_times_and_a_wide_one_all(
     row: dict[str, Json] = {"model": "iris", "sha256": "ab" * 32, "at": "2026-11-24T18:06:26.575810Z"}
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     for columns, told in (
-        ("80", ("ab" * 6 + "…", "2026-11-24 18:06:26 ")),
+        ("80", ("ab" * 6 + "…", "2026-11-24 18:06:26")),
         ("160", ("ab" * 32, "26.575810Z")),
     ):
         monkeypatch.setenv("COLUMNS", columns)
@@ -54,6 +54,14 @@ def test_a_narrow_terminal_shows_short_digests_and_times_and_a_wide_one_all(
         lines = capsys.readouterr().out.splitlines()
         assert [one for one in told if not any(one in line for line in lines)] == []
         assert sum("iris" in line or "ab" in line for line in lines) == 1
+
+
+def test_a_table_begins_with_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+    emit([{"model": "iris", "is_up": True}])
+    assert [one.split() for one in capsys.readouterr().out.splitlines()][::2] == [
+        ["model", "is", "up"],
+        ["iris", "yes"],
+    ]
 
 
 def test_one_object_is_shown_whole_however_narrow_the_terminal(
