@@ -41,6 +41,19 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class _Words(logging.Formatter):
+    """Writes a record as an event and its fields, for a person at a terminal."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
+        told = (
+            f"{name}={json.dumps(value, default=str, ensure_ascii=False)}" for name, value in fields.items()
+        )
+        return " ".join([record.getMessage(), *told])
+
+
 class EventLog:
     """A room's log."""
 
@@ -63,6 +76,19 @@ class EventLog:
     def error(self, event: str, *, exception: BaseException | None = None, **fields: object) -> None:
         """Say that something failed, with its exception if there is one."""
         self._log.error(event, extra={_FIELDS: fields}, exc_info=exception)
+
+
+def write_warnings(stream: TextIO | None = None) -> None:
+    """Send what this process warns of to one stream, as an event and its fields.
+
+    Args:
+        stream: where to; by default stderr.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Words())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
 
 
 def write_json_logs(service: str, stream: TextIO | None = None) -> None:

@@ -456,10 +456,21 @@ def test_the_command_follows_a_reference_through_a_platform_that_goes_and_comes(
         assert [one.next()["seq"] for one in followers] == [2, 2]
         wait_until(lambda: _listed(machine) == {"events": True, "polling": True})
         assert [one.end() for one in followers] == [0, 0]
-        refused = machine.run("consumer", "run", "--ref", "m:prod", "--watch", "telepathy")
-        assert (refused.returncode, "expected one of events, polling" in refused.stderr) == (2, True)
+        _says_at_once_what_is_wrong(machine)
     finally:
         machine.run("down")
+
+
+def _says_at_once_what_is_wrong(machine: Machine) -> None:
+    refused = machine.run("consumer", "run", "--ref", "m:prod", "--watch", "telepathy")
+    assert (refused.returncode, "expected one of events, polling" in refused.stderr) == (2, True)
+    unknown = machine.run("consumer", "run", "--ref", "m:prod", THUNDERLINE_API_KEY="tl_no")
+    assert (unknown.returncode, "not valid" in unknown.stderr) == (4, True)
+    waiting = machine.start("consumer", "run", "--ref", "nosuch:prod")
+    assert waiting.stderr is not None
+    assert "no model 'nosuch'" in waiting.stderr.readline()
+    waiting.terminate()
+    waiting.communicate(timeout=30)
 
 
 def _listed(machine: Machine) -> dict[str, bool]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from thunderline.telemetry import EventLog, write_json_logs
+from thunderline.telemetry import EventLog, write_json_logs, write_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +71,10 @@ def test_setting_up_twice_does_not_double_the_lines(capsys: pytest.CaptureFixtur
     write_json_logs("api")
     EventLog("web").info("once")
     assert len(lines(capsys)) == 1
+
+
+def test_a_person_reads_warnings_with_their_fields_and_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    write_warnings()
+    EventLog("consumer").info("adopted", seq=1)
+    EventLog("consumer").warning("reference_not_read", problem="refused\x1b", seq=2)
+    assert capsys.readouterr().err == 'reference_not_read problem="refused\\u001b" seq=2\n'

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
-from thunderline.cli.client import connected
+from thunderline.cli.client import Api, Refused, connected
 from thunderline.cli.models import rows_of
 from thunderline.cli.output import Output, OutputOption, emit, say
+from thunderline.errors import NotFound, Unavailable
+from thunderline.promotion.stage import Target, parse_target
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -60,9 +62,10 @@ def run(
     """
     from thunderline.cli.home import home_of
     from thunderline.consumer.consumer import Consumer
-    from thunderline.promotion.stage import parse_target
     from thunderline.settings import load_settings
+    from thunderline.telemetry import write_warnings
 
+    write_warnings()
     own = consumer_id or parse_target(ref, "--ref").ref.replace(":", "-")
     folder = cache or home_of(load_settings().settings).path / "copies" / own
     stop, files = Event(), dict[str, str]()
@@ -91,8 +94,21 @@ def run(
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        _look_once(api, parse_target(ref, "--ref"))
         consumer.start(wait_s=None)
         say(f"following {ref} by {watch}; Ctrl-C ends it")
         stop.wait()
         consumer.stop()
     return 0
+
+
+def _look_once(api: Api, target: Target) -> None:
+    """Say at once what a consumer would wait for in silence; a key that may not ask is refused."""
+    try:
+        api.get(f"/api/models/{target.model}/references/{target.label}")
+    except Unavailable as error:
+        say(f"{error}; until it does, the last verified copy serves if there is one")
+    except Refused as error:
+        if error.exit not in (NotFound.exit, Unavailable.exit):
+            raise
+        say(f"{error}; waiting")
