@@ -294,6 +294,7 @@ def test_anybody_gets_a_description_that_holds_together(api: RunningApi) -> None
         told = done(client.get("/openapi.json"))
         page = client.get("/docs")
     assert str(told["openapi"]).startswith("3.")
+    assert ("`" in page.text, "<code>multipart/form-data</code>" in page.text) == (False, True)
     paths = told["paths"]
     assert isinstance(paths, dict)
     documented = {route.path for route in routes(describe_app()) if route.is_documented}
