@@ -468,6 +468,8 @@ def test_a_name_and_a_prefix_belong_to_one_federation(wing: Wing) -> None:
     again = wing.client.post("/api/federations", content=wing.spec())
     assert again.status_code == 409
     assert "choose another name" in again.json()["message"]
+    dry = wing.client.post("/api/federations", params={"dry_run": "true"}, content=wing.spec())
+    assert (dry.status_code, dry.json()["message"]) == (409, again.json()["message"])
     artifacts = {"outputBucket": BUCKET, "prefix": "federations/coop"}
     same_prefix = wing.client.post("/api/federations", content=wing.spec("other", artifacts=artifacts))
     assert same_prefix.status_code == 409

@@ -25,6 +25,7 @@ from thunderline.federation.records import (
     find_federation,
     hold,
     lock_federation,
+    refuse_taken,
     set_status,
 )
 from thunderline.federation.spec import FederationSpec, check_runnable
@@ -76,6 +77,7 @@ class Federations:
         with self._database.transaction(who.tenant) as connection:
             check_inputs(connection, self._store, who.tenant, spec)
             if is_dry_run:
+                refuse_taken(connection, name=spec.name, prefix=spec.prefix)
                 return Accepted(spec, None, spec.warnings)
             gates = Gates(MetricGate(spec.metric, better_direction(spec.metric), 0.0, None))
             model = ensure_model(

@@ -90,18 +90,29 @@ def add_federation(
     given = {"name": name, "model": model, "spec_yaml": spec_yaml, "prefix": prefix, "rounds": rounds}
     with connection.cursor(row_factory=class_row(Federation)) as cursor:
         added = cursor.execute(_SQL["add_federation"], {**given, "actor": actor, "at": at}).fetchone()
-        if added is not None:
-            return added
+    if added is None:
+        refuse_taken(connection, name=name, prefix=prefix)
+        raise Conflict(f"federation {name} collided with another one that is gone; create it again")
+    return added
+
+
+def refuse_taken(connection: Connected, *, name: str, prefix: str) -> None:
+    """Make sure that no other federation has this name or writes below this prefix.
+
+    Raises:
+        Conflict: one does.
+    """
+    with connection.cursor(row_factory=class_row(Federation)) as cursor:
         other = cursor.execute(_SQL["federation_by_name"], {"name": name}).fetchone()
         if other is not None:
             raise Conflict(
                 f"there is a federation {name} already ({other.id}, {other.status}); choose another name"
             )
         other = cursor.execute(_SQL["federation_by_prefix"], {"prefix": prefix}).fetchone()
-    writer = other.name if other else "another one"
-    raise Conflict(
-        f"federation {writer} writes below {prefix}; set spec.artifacts.prefix to a prefix of its own"
-    )
+    if other is not None:
+        raise Conflict(
+            f"federation {other.name} writes below {prefix}; set spec.artifacts.prefix to a prefix of its own"
+        )
 
 
 def find_federation(connection: Connected, id_or_name: str, *, is_id: bool) -> Federation:
