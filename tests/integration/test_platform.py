@@ -154,6 +154,17 @@ def test_up_in_the_middle_of_a_stop_starts_again(machine: Promoting) -> None:
     assert machine.run("status").returncode == 0
 
 
+def test_a_lost_or_damaged_board_is_written_again_so_that_down_still_works(machine: Promoting) -> None:
+    assert machine.run("up", "--detach").returncode == 0
+    before = machine.board()
+    machine.home.board_file.write_text("{ not what we wrote")
+    assert process.wait_until(lambda: machine.home.board() == before, 10)
+    machine.home.board_file.unlink()
+    stopped = machine.run("down")
+    assert (stopped.returncode, "stopped" in stopped.stderr) == (0, True), stopped.stderr
+    assert machine.leftovers() == []
+
+
 def test_of_two_racing_starts_one_supervises_and_both_succeed(machine: Promoting) -> None:
     racing = [machine.start("up", "--detach") for _ in range(2)]
     said = [one.communicate(timeout=200)[1] for one in racing]

@@ -101,6 +101,10 @@ def test_a_wrong_key_is_named_before_anything_is_sent(machine: Machine, tmp_path
         assert "spec.strategy.params.localEpoch: no such key; did you mean localEpochs?" in refused.stderr
         assert "Traceback" not in refused.stderr
     assert machine.run("federation", "validate", str(tmp_path / "absent.yaml")).returncode == 2
+    nowhere = machine.run("federation", "show", "..")
+    assert (nowhere.returncode, "federation: '..' is not a name" in nowhere.stderr) == (2, True)
+    lost = machine.run("federation", "list", THUNDERLINE_URL="nonsense")
+    assert (lost.returncode, "client.url: 'nonsense' is no address" in lost.stderr) == (2, True)
 
 
 def test_a_failed_federation_is_watched_to_its_end(machine: Machine, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ class Api:
         Raises:
             Unavailable: no URL is set and nothing runs here.
             NotAuthenticated: no key is set and there is none below home.
+            InvalidInput: the URL set is none.
         """
         home = home_of(settings)
         board = home.board()
@@ -74,6 +75,8 @@ class Api:
             raise Unavailable(
                 "platform", f"nothing runs in {home.path}; start it with `thunderline up --detach`"
             )
+        if not url.startswith(("http://", "https://")):
+            raise InvalidInput("client.url", f"{url!r} is no address such as http://127.0.0.1:4000")
         if settings.client.api_key is not None:
             return cls(url, settings.client.api_key.get_secret_value())
         if not home.key_file.is_file():

@@ -13,11 +13,19 @@ from thunderline.cli.client import Api, connected
 from thunderline.cli.models import candidate_row, rows_of
 from thunderline.cli.output import Output, OutputOption, emit, printable, say
 from thunderline.errors import InvalidInput
+from thunderline.registry.model import parse_model_name
 from thunderline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 SpecFile = Annotated[Path, typer.Argument(help="A FederationSpec, YAML or JSON.")]
-Which = Annotated[str, typer.Argument(help="Its name or id.")]
+
+
+def _named(which: str) -> str:
+    """Return a name or an id if it can be one: it becomes a part of the URL."""
+    return parse_model_name(which, "federation")
+
+
+Which = Annotated[str, typer.Argument(help="Its name or id.", callback=_named)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check; change nothing.")]
 _POLL_S = 0.3
 _FAILED = 1

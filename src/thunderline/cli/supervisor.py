@@ -173,6 +173,17 @@ class Supervisor:
         for name, watched in self._watched.items():
             self._look_after_child(name, watched)
         self._see_whether_ready()
+        self._keep_board()
+
+    def _keep_board(self) -> None:
+        """Write the board again when somebody removed or damaged it: without it nobody could stop us."""
+        if self._home.board() is not None:
+            return
+        try:
+            self._home.write_board(self._board)
+            _LOG.warning("board_restored", file=str(self._home.board_file))
+        except OSError as error:
+            _LOG.error("board_not_restored", problem=str(error))
 
     def _look_after_child(self, name: str, watched: _Watched) -> None:
         now = time.monotonic()
