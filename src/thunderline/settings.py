@@ -1,5 +1,6 @@
 """The one ``Settings``, and where each of its values came from."""
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -189,7 +190,20 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
             found[variable] = CONTRACT_NAMES[variable]
         elif variable.startswith(_PREFIX) and "__" in variable:
             found[variable] = variable.removeprefix(_PREFIX).lower().replace("__", ".", 1)
+        elif variable.startswith(_PREFIX):
+            _refuse_slip(variable)
     return found
+
+
+def _refuse_slip(variable: str) -> None:
+    """Refuse a name that only just misses one of ours; other one-word names belong to others.
+
+    Kubernetes, for one, sets THUNDERLINE_PORT and THUNDERLINE_SERVICE_HOST beside a service of that name.
+    """
+    ours = [name.removeprefix(_PREFIX) for name in CONTRACT_NAMES if name.startswith(_PREFIX)]
+    near = difflib.get_close_matches(variable.removeprefix(_PREFIX), ours, 1, cutoff=0.75)
+    if near:
+        raise InvalidInput(variable, f"no such setting; did you mean {_PREFIX}{near[0]}?")
 
 
 def _with_secret_files(

@@ -46,8 +46,19 @@ def test_the_names_of_the_contract_are_read(variable: str, part: str, name: str)
 
 
 def test_variables_of_others_are_left_alone() -> None:
-    loaded = load_settings({"PATH": "/bin", "HOME": "/", "THUNDERLINE_DEBUG": "1"}, file=NO_FILE)
+    beside_a_service = ("THUNDERLINE_PORT", "THUNDERLINE_SERVICE_HOST", "THUNDERLINE_PORT_4000_TCP_ADDR")
+    others = dict.fromkeys(("PATH", "HOME", "THUNDERLINE_DEBUG", *beside_a_service), "1")
+    loaded = load_settings(others, file=NO_FILE)
     assert set(loaded.origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("THUNDERLINE_API_KY", "API_KEY"), ("THUNDERLINE_HOEM", "HOME"), ("THUNDERLINE_APIKEY", "API_KEY")],
+)
+def test_a_name_that_just_misses_ours_is_refused_with_the_one_meant(slip: str, meant: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{slip}: no such setting; did you mean THUNDERLINE_{meant}"):
+        load_settings({slip: "1"}, file=NO_FILE)
 
 
 @pytest.mark.parametrize("variable", ["THUNDERLINE_WEB__PROT", "THUNDERLINE_WEBB__PORT"])
