@@ -382,6 +382,33 @@ def test_a_pause_takes_effect_after_a_round_and_resume_ends_where_an_uninterrupt
     assert wing.rounds("coop")[-1]["checkpoint_sha256"] == by_one_run(6)
 
 
+def test_figures_measured_on_other_data_are_no_match_for_the_champions(wing: Wing) -> None:
+    gates = {"metric": {"metric": "accuracy", "floor": 0.0, "margin": 1.0}}
+    assert wing.client.post("/api/models", json={"name": "m", "gates": gates}).status_code == 201
+    for name, seed in (("one", 99), ("two", 98)):
+        document = spec_document(
+            shards=[wing.upload(shard(one)) for one in DATA.values()],
+            base=wing.upload(base_file()),
+            validation=wing.upload(shard(examples(60, seed=seed))),
+            name=name,
+            strategy={"name": "fedavg", "params": {"localEpochs": 2, "seed": seed}},
+        )
+        wing.create(as_yaml({**document, "metadata": {"name": name, "model": "m"}}))
+        wing.act(name, "start")
+        wing.run_here()
+
+    def promote(version: int) -> httpx.Response:
+        moving = {"artifact": f"m@{version}", "target_ref": "m:prod", "reason": "a test"}
+        return wing.client.post("/api/promotions", json=moving)
+
+    assert promote(1).status_code == 201
+    assert promote(2).status_code == 201
+    other = promote(4)
+    assert (other.status_code, other.json()["code"]) == (409, "GATE_REFUSED")
+    for seed in (99, 98):
+        assert sha256_hex(shard(examples(60, seed=seed))) in other.json()["message"]
+
+
 @pytest.mark.parametrize("action", ["pause", "stop"])
 def test_a_round_of_a_federation_that_is_not_over_can_be_promoted(wing: Wing, action: str) -> None:
     gates = {"metric": {"metric": "accuracy", "floor": 0.0}}

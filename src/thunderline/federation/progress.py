@@ -64,6 +64,7 @@ class RecordedProgress:
         spec: FederationSpec,
         *,
         held_out: Examples | None,
+        evaluated_on: str | None,
         is_told_to_end: Callable[[], bool],
     ) -> None:
         """Prepare.
@@ -74,11 +75,12 @@ class RecordedProgress:
             federation: as kept.
             spec: its spec, parsed.
             held_out: evaluated on after each round; None when there is none.
+            evaluated_on: its digest: figures measured on other data are no match for these.
             is_told_to_end: asked before each round; the process may be stopping.
         """
         self._places, self._attempt = places, attempt
         self._federation, self._spec, self._held_out = federation, spec, held_out
-        self._is_told_to_end = is_told_to_end
+        self._evaluated_on, self._is_told_to_end = evaluated_on, is_told_to_end
         self._round_began = places.clock.now()
 
     def may_go_on(self) -> bool:
@@ -184,7 +186,12 @@ class RecordedProgress:
             size_bytes=size_bytes,
             format=spec.format,
             metrics=metrics,
-            metadata={"federation": spec.name, "round_num": round_num, "rounds": spec.rounds},
+            metadata={
+                "federation": spec.name,
+                "round_num": round_num,
+                "rounds": spec.rounds,
+                "evaluated_on": self._evaluated_on,
+            },
             actor=ACTOR,
             at=now,
             federation_id=self._federation.id,

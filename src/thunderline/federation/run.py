@@ -94,7 +94,13 @@ def _run(places: Places, attempt: Attempt, is_told_to_end: Callable[[], bool]) -
         examples={number: len(one.y) for number, one in clients.items()},
     )
     progress = RecordedProgress(
-        places, attempt, federation, spec, held_out=held_out, is_told_to_end=is_told_to_end
+        places,
+        attempt,
+        federation,
+        spec,
+        held_out=held_out,
+        evaluated_on=inputs.evaluated_on(),
+        is_told_to_end=is_told_to_end,
     )
     run_in_process(plan, progress, clients)
 
@@ -147,6 +153,10 @@ class _Inputs:
             except (ArtifactError, NotFound) as error:
                 refused[number] = str(error)
         return found, refused
+
+    def evaluated_on(self) -> str | None:
+        """Return the digest of the held-out data, None when there is none."""
+        return next((digest for relation, digest in self._read if relation == "evaluated_on"), None)
 
     def edges(self, federation_id: str) -> list[Edge]:
         """Return where the federation came from: its inputs, and the code that ran it."""

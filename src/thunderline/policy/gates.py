@@ -119,7 +119,7 @@ def _compared(rule: MetricGate, value: float, champion: Candidate | None) -> Fin
         " and ".join(f"{rule.metric} {sign} {bound:.6g} ({name})" for name, bound in bounds),
         f"{rule.metric} {value:.6g}",
         "artifact metrics",
-        "promote a better candidate: `thunderline model candidates NAME`" if broken else "",
+        "promote a better candidate; `thunderline model candidates` ranks those of a model" if broken else "",
     )
 
 
