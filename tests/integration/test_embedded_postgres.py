@@ -226,6 +226,21 @@ def test_a_path_too_long_for_a_socket_has_its_socket_elsewhere(short_path: Path)
     assert not deep.sockets.exists()
 
 
+def test_a_killed_server_leaves_no_socket_elsewhere_once_it_is_stopped(short_path: Path) -> None:
+    deep = EmbeddedPostgres(short_path / ("x" * 120))
+    deep.start()
+    found = deep.running()
+    assert found is not None
+    process.send(found, signal.SIGKILL)
+    assert process.wait_until(lambda: deep.running() is None, 30)
+    assert deep.sockets.exists()
+    deep.stop()
+    assert not deep.sockets.exists()
+    deep.start()
+    deep.stop()
+    assert not deep.sockets.exists()
+
+
 def test_a_socket_directory_that_is_no_directory_of_ours_is_not_taken(short_path: Path) -> None:
     deep = EmbeddedPostgres(short_path / ("x" * 120))
     elsewhere = short_path / "elsewhere"

@@ -130,18 +130,27 @@ class EmbeddedPostgres:
             return
         with self._lock():
             found = self.running()
-            if found is None:
-                return
-            process.send(found, signal.SIGINT)  # fast shutdown
-            # Gone for good, else the next start would race the old server.
-            if not process.wait_until(lambda: self.running() is None, timeout_s):
-                raise Unavailable("postgres", f"pid {found.pid} still runs {timeout_s:g} s after SIGINT")
-            if self._child:
-                self._child.end()  # its pid file goes a moment before it does
-                self._child = None
-            if self.sockets.parent == _SHORT:
-                with suppress(OSError):  # somebody's file in it; the next start uses the directory as it is
-                    self.sockets.rmdir()
+            if found is not None:
+                self._shut_down(found, timeout_s)
+            self._clear_socket()
+
+    def _shut_down(self, found: process.Running, timeout_s: float) -> None:
+        process.send(found, signal.SIGINT)  # fast shutdown
+        # Gone for good, else the next start would race the old server.
+        if not process.wait_until(lambda: self.running() is None, timeout_s):
+            raise Unavailable("postgres", f"pid {found.pid} still runs {timeout_s:g} s after SIGINT")
+        if self._child:
+            self._child.end()  # its pid file goes a moment before it does
+            self._child = None
+
+    def _clear_socket(self) -> None:
+        """Leave nothing below /tmp; a killed server leaves its socket, which the next one would replace."""
+        if self.sockets.parent != _SHORT:
+            return
+        for name in (_SOCKET, f"{_SOCKET}.lock"):
+            (self.sockets / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or somebody's file in it: the next start uses it as it is
+            self.sockets.rmdir()
 
     def running(self) -> process.Running | None:
         """Return the server's process, None when none runs here."""

@@ -103,7 +103,7 @@ def test_the_bytes_are_those_of_every_release() -> None:
 def test_gnu_tar_reads_it(tmp_path: Path) -> None:
     tar = shutil.which("tar")
     if tar is None:
-        pytest.skip("no tar here")
+        pytest.skip("the program tar is not installed, so there is no other reader to compare with")
     (tmp_path / "out").mkdir()
     content = b"".join(Archive(folder_of(FILES, tmp_path / "in")))
     subprocess.run([tar, "-xf", "-", "-C", str(tmp_path / "out")], input=content, check=True)
